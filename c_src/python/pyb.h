@@ -1,0 +1,81 @@
+/*
+ * pyb.h: what the Python room shows to the room that embeds it.
+ *
+ * `_erlang` is one multi-phase module with its state per interpreter.  It knows the
+ * stream and CPython; whatever needs an Erlang node goes through pyb_host, a
+ * table of functions that the node fills in before the interpreter starts.  With no
+ * host (plain python3) those calls raise RuntimeError and everything else works.
+ *
+ * Every function here needs the GIL.
+ */
+#ifndef ERLPY_PYB_H
+#define ERLPY_PYB_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+#include "../stream/stream.h"
+
+/* A pid or reference: opaque to Python.  `word` is the host's own immediate form, or
+ * 0; `external` is the external term format as bytes, or NULL when word is enough.
+ * Two handles are equal when both have a word and it is the same, or when their
+ * external forms are. */
+typedef struct pyb_handle {
+    PyObject_HEAD
+    uint64_t word;
+    PyObject *external;
+} pyb_handle;
+
+/* Per-interpreter state of the module: its types and exceptions. */
+typedef struct pyb_state {
+    PyTypeObject *buffer_type;   /* erlang.PyBuffer */
+    PyTypeObject *view_type;     /* exporter behind memoryviews */
+    PyTypeObject *writer_type;   /* erlang.testing.Writer */
+    PyTypeObject *pid_type;      /* erlang.Pid, a pyb_handle */
+    PyTypeObject *ref_type;      /* erlang.Ref, a pyb_handle */
+    PyTypeObject *atom_type;     /* erlang.Atom */
+    PyObject *incomplete_read;   /* erlang.IncompleteReadError(EOFError) */
+    PyObject *limit_overrun;     /* erlang.LimitOverrunError(ValueError) */
+    PyObject *unsupported;       /* io.UnsupportedOperation */
+} pyb_state;
+
+/* What the module asks of the node.  Python objects are borrowed; results follow the
+ * usual conventions (new reference or NULL with an exception set; 0 or -1). */
+typedef struct pyb_host {
+    /* erlang.send(to, term): `to` is a Pid, an Atom or a str (registered name). */
+    PyObject *(*send)(pyb_state *state, PyObject *to, PyObject *term);
+    /* Does this atom exist?  1, 0; with `create` it is made: 1, or -1 when the name
+     * is longer than 255 characters. */
+    int (*atom)(const char *utf8, size_t size, int create);
+    /* The printed form of a handle, as the Erlang shell shows it. */
+    PyObject *(*describe)(pyb_handle *handle);
+    /* Around every wait of a Python thread; called without the GIL. */
+    void (*wait_begin)(void);
+    void (*wait_end)(void);
+    /* How long a reader looks before it sleeps. */
+    uint32_t (*spin_ns)(void);
+} pyb_host;
+
+/* Before the interpreter starts; `host` must live as long as the process. */
+void pyb_set_host(const pyb_host *host);
+const pyb_host *pyb_get_host(void);
+
+/* The init function of the module, for PyImport_AppendInittab("_erlang", ...). */
+PyMODINIT_FUNC pyb_module_init(void);
+/* The state of `_erlang` in the current interpreter, importing it if need be.  NULL
+ * with an exception set on failure.  Valid while that interpreter lives. */
+pyb_state *pyb_current_state(void);
+
+/* A new PyBuffer over the stream (shares it). */
+PyObject *pyb_buffer_new(pyb_state *state, stream *s);
+/* The stream of a PyBuffer (borrowed), or NULL (no exception) for another object. */
+stream *pyb_buffer_stream(pyb_state *state, PyObject *object);
+
+/* A new Pid or Ref; `external` may be NULL when `word` is not 0 (shares it). */
+PyObject *pyb_handle_new(PyTypeObject *type, uint64_t word, PyObject *external);
+/* A new Atom without asking the host; and the name of one (borrowed str) or NULL. */
+PyObject *pyb_atom_new(pyb_state *state, PyObject *name);
+PyObject *pyb_atom_name(pyb_state *state, PyObject *object);
+
+#endif

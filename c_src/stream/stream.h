@@ -1,0 +1,234 @@
+/*
+ * stream.h: a byte stream between one room of writers and one room of readers.
+ *
+ * LAYOUT.  A stream is a chain of links.  A link shows a run of a segment, and
+ * a segment is a reference-counted block of bytes:
+ *
+ *   oldest                     read position             newest
+ *     |                              |                      |
+ *   [link]->[link]->[link]->[link]->[link]->[link]->[link (tail)]
+ *      |       |                       |                |
+ *   (adopted) (slab)                (adopted)         (slab: bytes | spare room)
+ *
+ * Published bytes never change and never move.  Room behind them is filled only
+ * in segments that the stream owns; a view records its own end, so filling goes
+ * on under live views.  No empty link enters the chain but the first one.
+ *
+ * SHARING.  The stream, and every segment, has a reference count.  A view pins a
+ * segment, never the stream.  The release callback of an adopted segment runs
+ * once, on whichever thread drops the last reference, with no lock held.
+ *
+ * SYNCHRONISATION.  Three locks, taken in this order and each for a bounded
+ * time: reader lock (position, scan memory), writer lock (tail, writer state),
+ * wait lock (list of waiters, a leaf).  Writers take the writer lock and the
+ * wait lock only: what readers do under the reader lock never holds up a writer.
+ * Functions named `_locked` need the reader lock; all others take what they need
+ * and must be called with no lock of the stream held.
+ *
+ * WORDS.  borrows: valid only during the call.  shares: adds a reference.
+ * takes: owner on success only.  returns owned: release it with the named call.
+ *
+ * All offsets are absolute (0 is the first byte ever written), 64 bits wide.
+ */
+#ifndef ERLPY_STREAM_H
+#define ERLPY_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    STREAM_OK = 0,
+    STREAM_CLOSED = -1,      /* ended by the writer, or closed by the reader */
+    STREAM_NOMEM = -2,       /* no memory; nothing was changed */
+    STREAM_AGAIN = -3,       /* not enough is there yet; more may come */
+    STREAM_SHORT = -4,       /* not enough is there, and no more will come */
+    STREAM_CHANGED = -5,     /* the position moved meanwhile; nothing consumed */
+    STREAM_RANGE = -6,       /* offset outside of what has been written */
+    STREAM_NOT_ENDED = -7,   /* SEEK_END before end of data */
+    STREAM_TIMEDOUT = -8,    /* the deadline has passed */
+    STREAM_INTERRUPTED = -9, /* a signal arrived while waiting */
+    STREAM_TOO_LARGE = -10   /* an offset would pass 2^63-1 */
+} stream_status;
+
+typedef enum { STREAM_WRITER_OPEN, STREAM_WRITER_ENDED } stream_writer_state;
+typedef enum { STREAM_READER_OPEN, STREAM_READER_CLOSED } stream_reader_state;
+
+#define STREAM_LENGTH_UNKNOWN UINT64_MAX
+#define STREAM_OFFSET_MAX     ((uint64_t)INT64_MAX)
+#define STREAM_FOREVER        INT64_MAX
+
+typedef struct stream stream;
+typedef struct stream_segment stream_segment;
+typedef void (*stream_release_fn)(void *arg);
+
+/* ---- Life -------------------------------------------------------------- */
+
+/* A new stream, or NULL when out of memory.  `known_length` is what the writer
+ * promises to write, or STREAM_LENGTH_UNKNOWN: a hint and the point at which the
+ * stream is whole, not a cap.  An idle stream costs under 500 bytes.
+ * Returns owned: stream_release(). */
+stream *stream_new(uint64_t known_length);
+/* Adds a reference and returns the same stream. */
+stream *stream_share(stream *s);
+/* Drops a reference (NULL is fine); the last one frees the chain.  Views stay
+ * valid.  No thread may wait on a stream of which it holds no reference. */
+void stream_release(stream *s);
+
+/* ---- Writing ----------------------------------------------------------- */
+
+/* Segments under construction, off the chain.  Zero-initialise with
+ * STREAM_BATCH_INIT; owned by one thread.  Either stream_commit() takes all of
+ * it or stream_batch_clear() frees it. */
+typedef struct stream_batch {
+    struct stream_link *first, *last;
+    uint64_t size_bytes;
+    size_t copied_bytes;
+} stream_batch;
+#define STREAM_BATCH_INIT {0}
+
+/* Copies `size` bytes to the end of the batch.  Borrows `bytes`.
+ * STREAM_OK, STREAM_NOMEM (the batch is as before). */
+stream_status stream_batch_append(stream_batch *batch, const void *bytes, size_t size);
+/* Puts `bytes` at the end of the batch without a copy.  Takes `arg`: `release(arg)`
+ * runs once when the last user of the bytes is gone.  On failure it does not run.
+ * A `size` of 0 runs `release` at once.  STREAM_OK, STREAM_NOMEM. */
+stream_status stream_batch_adopt(stream_batch *batch, const void *bytes, size_t size,
+                                 stream_release_fn release, void *arg);
+/* Frees what is in the batch (release callbacks run). */
+void stream_batch_clear(stream_batch *batch);
+
+/* Links the whole batch in one step and wakes the readers it concerns.  On
+ * STREAM_OK the batch is empty again; on failure it is as before.
+ * STREAM_OK, STREAM_CLOSED, STREAM_TOO_LARGE. */
+stream_status stream_commit(stream *s, stream_batch *batch);
+/* One copied write (no more than a few KiB: it fills the tail's spare room under
+ * the writer lock), and one adopted write; both as a batch of one.
+ * STREAM_OK, STREAM_CLOSED, STREAM_NOMEM, STREAM_TOO_LARGE. */
+stream_status stream_append(stream *s, const void *bytes, size_t size);
+stream_status stream_adopt(stream *s, const void *bytes, size_t size,
+                           stream_release_fn release, void *arg);
+/* End of data.  The first call wins, later ones change nothing. */
+void stream_end(stream *s);
+/* The reader wants no more: writes answer STREAM_CLOSED from now on, waiting
+ * readers wake.  What is there can still be read.  Idempotent. */
+void stream_close_reader(stream *s);
+
+/* ---- Looking (no lock; exact for the thread that did the last step) ------ */
+
+typedef struct stream_info {
+    stream_writer_state writer;
+    stream_reader_state reader;
+    uint64_t known_length;   /* or STREAM_LENGTH_UNKNOWN */
+    uint64_t written_offset; /* bytes ever written */
+    uint64_t read_offset;    /* the read position */
+    uint64_t retained_bytes; /* segment memory that the chain holds */
+    uint32_t views;          /* pins held by stream_view objects of this stream */
+    uint32_t waiters;
+} stream_info;
+
+void stream_get_info(stream *s, stream_info *info);
+/* Unread bytes now. */
+uint64_t stream_available(stream *s);
+uint64_t stream_position(stream *s);
+bool stream_reader_closed(stream *s);
+/* No more bytes are to be waited for: ended, the known length has been written,
+ * or the reader closed. */
+bool stream_is_whole(stream *s);
+
+/* ---- Reading ----------------------------------------------------------- */
+
+/* The reader lock.  While it is held: only `_locked` calls, memory allocation,
+ * and copies of up to STREAM_LOCKED_COPY_BYTES; nothing that waits. */
+bool stream_reader_trylock(stream *s);
+void stream_reader_lock(stream *s);
+void stream_reader_unlock(stream *s);
+
+/* Largest copy or search done under the reader lock (64 KiB). */
+extern const size_t STREAM_LOCKED_COPY_BYTES;
+
+/* Unread bytes, contiguous from the read position on: returns how many and points
+ * *data at them (valid until the lock is given up); 0 when nothing is unread. */
+size_t stream_peek_locked(stream *s, const uint8_t **data);
+uint64_t stream_available_locked(stream *s);
+/* Copies `size` unread bytes to `to` without consuming.  size <= available. */
+void stream_copy_locked(stream *s, void *to, size_t size);
+/* Consumes `size` bytes.  size <= available. */
+void stream_drain_locked(stream *s, uint64_t size);
+
+/* The next line, up to and including '\n', but at most `limit` bytes (0 < limit).
+ * STREAM_OK: *size is its length, *data points at it when it is contiguous, else
+ *   it is NULL (fetch it with stream_copy_locked or stream_read_at).  Also for an
+ *   unterminated last line when the stream is whole.
+ * STREAM_AGAIN: no newline yet.  What was searched is remembered, so a line that
+ *   arrives in pieces is searched once.
+ * STREAM_SHORT: whole, and nothing unread.
+ * Consumes nothing.  The search takes at most STREAM_LOCKED_COPY_BYTES a call; when
+ * more is left to search it answers STREAM_CHANGED: give the lock up, call again. */
+stream_status stream_line_locked(stream *s, uint64_t limit, const uint8_t **data,
+                                 uint64_t *size);
+
+/* Copies the `size` bytes at `position` to `to` with no lock held, then consumes
+ * them if the read position is still `position`.  For large reads: allocate, then
+ * call this.  STREAM_OK; STREAM_CHANGED (contents of `to` are undefined). */
+stream_status stream_read_at(stream *s, uint64_t position, void *to, size_t size);
+/* As above but consumes nothing and does not look at the read position.
+ * STREAM_OK, STREAM_CHANGED (those bytes are not held any more). */
+stream_status stream_copy_at(stream *s, uint64_t offset, void *to, size_t size);
+
+/* whence: 0 from the start, 1 from the position, 2 from the end.  STREAM_OK and the
+ * new position in *position; STREAM_RANGE, STREAM_NOT_ENDED: nothing changed. */
+stream_status stream_seek(stream *s, int64_t offset, int whence, uint64_t *position);
+
+/* Lowest offset in [from, to) at which `needle` lies wholly inside that range.
+ * STREAM_OK and *found; STREAM_AGAIN: not there; STREAM_CHANGED: those bytes are not
+ * held any more; STREAM_NOMEM.  `to` may not be past what has been written.
+ * One (needle, from, searched-to) is remembered, so that a call repeated after each
+ * arrival costs one scan in all.  Matches across seams are found.  No lock is held
+ * while searching, beyond a first step of at most STREAM_LOCKED_COPY_BYTES. */
+stream_status stream_find(stream *s, const void *needle, size_t needle_size,
+                          uint64_t from, uint64_t to, uint64_t *found);
+
+/* ---- Views: bytes that outlive the stream -------------------------------- */
+
+typedef struct stream_view {
+    const uint8_t *data;
+    size_t size_bytes;
+    stream_segment *segment; /* NULL for an empty view */
+} stream_view;
+
+/* Pins what is contiguous at the read position, at most `max` bytes, and consumes
+ * nothing.  Views under 512 bytes are copies (that may be STREAM_NOMEM).
+ * STREAM_OK (possibly empty).  Returns owned: stream_view_release(). */
+stream_status stream_view_locked(stream *s, uint64_t max, stream_view *view);
+/* All unread bytes as one view, consuming nothing; merges segments when they are
+ * several, keeping spare room so that repeated views of a growing stream cost
+ * O(n) in all.  STREAM_OK, STREAM_NOMEM. */
+stream_status stream_view_all(stream *s, stream_view *view);
+/* Exactly `size` bytes from `position`, merging when needed, and consumes them if the
+ * position is still that.  STREAM_OK, STREAM_CHANGED, STREAM_NOMEM. */
+stream_status stream_view_take_at(stream *s, uint64_t position, size_t size,
+                                  stream_view *view);
+/* Another pin on the same bytes. */
+stream_view stream_view_share(const stream_view *view);
+/* NULL-safe and idempotent: clears the view. Any thread, no lock needed. */
+void stream_view_release(stream_view *view);
+
+/* ---- Waiting ------------------------------------------------------------ */
+
+/* What a reader waits for.  It wakes when `written >= need_offset`, when the stream
+ * becomes whole, when the reader side closes, or when the position is no longer
+ * `position`.  Waking means: look again. */
+typedef struct stream_want {
+    uint64_t position;
+    uint64_t need_offset; /* UINT64_MAX: only when whole */
+    int64_t deadline_ns;  /* CLOCK_MONOTONIC, or STREAM_FOREVER */
+    uint32_t spin_ns;     /* look this long before sleeping */
+    bool interruptible;   /* STREAM_INTERRUPTED when a signal handler has run */
+} stream_want;
+
+/* Waits on the calling thread, which must hold no lock and no GIL.
+ * STREAM_OK, STREAM_TIMEDOUT, STREAM_INTERRUPTED. */
+stream_status stream_wait(stream *s, const stream_want *want);
+
+#endif
