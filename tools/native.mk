@@ -1,0 +1,86 @@
+# The C part for one Python.  Run by the Makefile beside the root, from the root, with
+#   CONFIG   the folder of that Python under _build/c/
+#   OUT      where the result goes (priv, or a folder of your own)
+# Goals: install (both libraries and the package), install-extension, objects.
+
+include $(CONFIG)/config.mk
+
+OUT ?= priv
+OBJ ?= $(CONFIG)
+V ?= 0
+quiet_0 := @
+quiet := $(quiet_$(V))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes \
+            -Wmissing-prototypes -Wconversion -Wcast-qual
+OPTIMIZE ?= -O2 -g
+BUILD_CFLAGS := -std=c11 $(OPTIMIZE) -fPIC -pthread -fvisibility=hidden $(WARNINGS) \
+                $(if $(WERROR),-Werror) -D_GNU_SOURCE $(CFLAGS)
+
+ifeq ($(shell uname -s),Darwin)
+SHARED := -bundle -undefined dynamic_lookup
+PINNED :=
+else
+SHARED := -shared
+# Python cannot be unloaded, and threads of ours run in this library for good.
+PINNED := -Wl,-z,nodelete
+endif
+
+STREAM := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/stream/*.c)))
+MODULE := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/python/*.c)))
+LOADER := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/python/extension/*.c)))
+NODE := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/erlang/*.c)))
+
+# A room sees no more headers than it may use.
+$(STREAM): ROOM :=
+$(MODULE) $(LOADER): ROOM := $(PYTHON_CFLAGS)
+$(NODE): ROOM := -I$(CONFIG) $(PYTHON_CFLAGS) -isystem '$(ERLANG_INCLUDE)'
+
+NIF := $(CONFIG)/erlpy.so
+EXTENSION := $(CONFIG)/_erlang$(EXT_SUFFIX)
+PACKAGE := $(patsubst python/%,$(OUT)/python/%,$(shell \
+    find python/erlang -name __pycache__ -prune -o -type f -print 2>/dev/null))
+
+.PHONY: install install-extension objects FORCE
+.DELETE_ON_ERROR:
+
+objects: $(STREAM) $(MODULE) $(LOADER) $(NODE)
+
+install: $(NIF) install-extension
+	@tools/install-file $(NIF) $(OUT)/erlpy.so
+
+install-extension: $(EXTENSION) $(PACKAGE)
+	@for old in $(OUT)/python/_erlang*; do \
+	    case $$old in *'*'|*/'$(notdir $(EXTENSION))') ;; *) rm -f "$$old" ;; esac; \
+	done
+	@tools/install-file $(EXTENSION) $(OUT)/python/$(notdir $(EXTENSION))
+	@find $(OUT)/python/erlang -type f ! -name '*.pyc' 2>/dev/null | \
+	while read -r file; do \
+	    [ -e "python/$${file#$(OUT)/python/}" ] || rm -f "$$file"; \
+	done
+
+$(NIF): $(STREAM) $(MODULE) $(NODE)
+	@echo '  LD  $@'
+	$(quiet)$(CC) $(SHARED) $(PINNED) -pthread $(LDFLAGS) -o $@ $^ \
+	    '$(PYTHON_LIBRARY)' -Wl,-rpath,'$(PYTHON_LIBDIR)' -ldl -lm
+
+$(EXTENSION): $(STREAM) $(MODULE) $(LOADER)
+	@echo '  LD  $@'
+	$(quiet)$(CC) $(SHARED) -pthread $(LDFLAGS) -o $@ $^ -lm
+
+$(OBJ)/%.o: %.c $(OBJ)/flags $(CONFIG)/config.mk
+	@mkdir -p $(@D)
+	@echo '  CC  $<'
+	$(quiet)$(CC) $(BUILD_CFLAGS) $(ROOM) -MMD -MP -c -o $@ $<
+
+$(OUT)/python/%: python/%
+	@mkdir -p $(@D)
+	@cp $< $@
+
+# Another compiler or other flags: everything is compiled again.
+$(OBJ)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' "$(CC) $(BUILD_CFLAGS)" | cmp -s - $@ || \
+	    printf '%s\n' "$(CC) $(BUILD_CFLAGS)" > $@
+
+-include $(patsubst %.o,%.d,$(STREAM) $(MODULE) $(LOADER) $(NODE))
