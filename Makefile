@@ -1,18 +1,20 @@
-# erlpy.  The two commands of the README are `make demo` and `make test`.
+# erlpy.  The two commands of the README are `make demo` and `make test`; on Debian 12
+# they first install what is missing.
 #
 #   make             build (PYTHON=python3.12 make: against that Python)
-#   make demo        stream a real file into Python (FILE=path for one of yours)
+#   make demo        stream a real file into Python (FILE=path: one of yours)
 #   make test        every test
 #   make bench       the table of ratios
 #   make clean       remove what was built
 #
-# Parts: native (the C part into priv/), extension (the module for plain python3
-# alone, into OUT), warnings (both compilers, -Werror).
+# Parts: `native` (the C part, into priv), `extension` (only the module for plain
+# python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
+# `pytest`, `dialyzer`, `xref`, `check-install`.
 
 PYTHON ?= python3
-OUT ?= priv
 REBAR3 ?= rebar3
-export PYTHON
+OUT ?= priv
+export PYTHON REBAR3
 
 CPUS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 # One build of the C part at a time in a checkout.
@@ -21,10 +23,16 @@ NATIVE = mkdir -p _build/c && \
     config=$$(tools/configure '$(PYTHON)') && $(LOCK) $(MAKE) --no-print-directory \
     $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CPUS)) -f tools/native.mk \
     CONFIG="$$config" OUT='$(OUT)'
+# The native part is there: rebar3's own hook need not look again.
+REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
-.PHONY: all native extension warnings clean
+.PHONY: all native extension demo test bench clean clean-native \
+        warnings format ct pytest dialyzer xref check-install
 
-all: native
+all:
+	@tools/install build
+	+@$(MAKE) --no-print-directory native
+	@$(REBAR) compile
 
 native:
 	+@$(NATIVE) install
@@ -32,11 +40,50 @@ native:
 extension:
 	+@$(NATIVE) install-extension
 
+demo:
+	@tools/install demo
+	+@$(MAKE) --no-print-directory all
+	@examples/demo/run '$(FILE)'
+
+test:
+	@tools/install test
+	+@$(MAKE) --no-print-directory all
+	@python=$$(tools/find-python '$(PYTHON)') && \
+	    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "$$python" tools/test.py
+
+bench:
+	@tools/install build
+	+@$(MAKE) --no-print-directory all
+	@bench/run
+
 warnings:
 	+@for cc in gcc clang; do \
 	    echo "warnings: $$cc"; \
 	    $(NATIVE) objects CC=$$cc WERROR=1 OBJ="$$config/warnings-$$cc" || exit 1; \
 	done
+	+@$(MAKE) --no-print-directory -C test/stream warnings
 
-clean:
-	rm -rf _build priv
+format:
+	@find c_src test -name '*.[ch]' | xargs clang-format --dry-run -Werror
+
+ct: all
+	@$(REBAR) ct $(if $(SUITE),--suite $(SUITE))
+
+pytest: native
+	@tools/pytest '$(PYTHON)' '$(OUT)' $(ARGS)
+
+dialyzer: all
+	@$(REBAR) dialyzer
+
+xref: all
+	@$(REBAR) xref
+
+check-install:
+	@test/install/run
+
+clean-native:
+	@rm -rf _build/c priv
+
+clean: clean-native
+	@rm -rf _build
+	+@[ ! -f test/stream/Makefile ] || $(MAKE) --no-print-directory -C test/stream clean

@@ -1,7 +1,7 @@
 """Asks the interpreter that runs it what a build against it needs.
 
-Run by tools/configure as `python probe.py DIRECTORY`: writes config.mk and
-python_config.h into DIRECTORY/<tag>/ and prints that folder, or says what is
+Run by tools/configure as `python probe.py DIRECTORY ERLANG_INCLUDE`: writes config.mk
+and python_config.h into DIRECTORY/<tag>/ and prints that folder, or says what is
 missing and which command installs it.  Any Python since 2.7 must be able to run
 this file, if only to be told that it is too old.
 """
@@ -36,13 +36,16 @@ def pyenv_python():
     )
 
 
+def debian_package():
+    if os.path.realpath("/usr/bin/python3") == os.path.realpath(sys.executable):
+        return "python3-dev"
+    return "python%d.%d-dev" % sys.version_info[:2]
+
+
 def advice(what):
     """The command that brings the headers or the shared library of this Python."""
     if debian_python():
-        package = "python%d.%d-dev" % sys.version_info[:2]
-        if os.path.realpath("/usr/bin/python3") == os.path.realpath(sys.executable):
-            package = "python3-dev"
-        return "Install them with:\n    apt-get install " + package
+        return "Install them with:\n    apt-get install " + debian_package()
     if pyenv_python():
         return (
             "Install this Python again with them:\n"
@@ -186,9 +189,22 @@ def main(directory, erlang_include):
     print(folder)
 
 
+def missing_package():
+    """Prints the Debian package that a build against this Python lacks, if any."""
+    if sys.version_info >= OLDEST and debian_python():
+        try:
+            include_folders()
+            shared_library()
+        except Missing:
+            print(debian_package())
+
+
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], sys.argv[2])
+        if sys.argv[1:] == ["--missing-package"]:
+            missing_package()
+        else:
+            main(sys.argv[1], sys.argv[2])
     except Missing as missing:
         print("error: %s" % missing, file=sys.stderr)
         sys.exit(1)
