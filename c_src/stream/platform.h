@@ -5,6 +5,8 @@
 #ifndef ERLPY_PLATFORM_H
 #define ERLPY_PLATFORM_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,10 +21,71 @@ void platform_relax(void);
  * nothing where the system has none, or below the size at which it pays. */
 void platform_advise_huge(void *block, size_t size_bytes);
 
+/* A mutual exclusion lock of one word: an uncontended pair costs two atomic
+ * instructions.  Zero-initialised it is free.  Not recursive; unfair. */
+#if defined(__linux__) && !defined(PLATFORM_NO_FUTEX)
+#    define PLATFORM_FUTEX 1
+
+typedef struct platform_lock {
+    _Atomic(uint32_t) word; /* 0 free, 1 held, 2 held and somebody may sleep */
+} platform_lock;
+
+void platform_lock_wait(platform_lock *lock);
+void platform_lock_wake(platform_lock *lock);
+
+static inline void
+platform_lock_init(platform_lock *lock)
+{
+    atomic_init(&lock->word, 0);
+}
+
+static inline void
+platform_lock_destroy(platform_lock *lock)
+{
+    (void)lock;
+}
+
+static inline bool
+platform_trylock(platform_lock *lock)
+{
+    uint32_t unheld = 0;
+    return atomic_compare_exchange_strong_explicit(
+        &lock->word, &unheld, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void
+platform_lock_take(platform_lock *lock)
+{
+    if (!platform_trylock(lock)) {
+        platform_lock_wait(lock);
+    }
+}
+
+static inline void
+platform_unlock(platform_lock *lock)
+{
+    if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2) {
+        platform_lock_wake(lock);
+    }
+}
+#else
+#    define PLATFORM_FUTEX 0
+
+typedef struct platform_lock {
+    pthread_mutex_t mutex;
+} platform_lock;
+
+void platform_lock_init(platform_lock *lock);
+void platform_lock_destroy(platform_lock *lock);
+bool platform_trylock(platform_lock *lock);
+void platform_lock_take(platform_lock *lock);
+void platform_unlock(platform_lock *lock);
+#endif
+
 /* A one-shot latch: set once, waited for by one thread.  Unlike a condition
  * variable, a signal handler that runs on the waiting thread ends the wait. */
 typedef struct platform_event {
-    _Alignas(16) unsigned char opaque[112];
+    _Alignas(16) unsigned char opaque[128];
 } platform_event;
 
 typedef enum {
@@ -40,7 +103,8 @@ bool platform_event_is_set(platform_event *event);
 /* Not set again, for the next use; only by the waiting thread. */
 void platform_event_clear(platform_event *event);
 /* Spins for spin_ns, then sleeps until the event is set or `deadline_ns` (monotonic;
- * INT64_MAX: none).  With `interruptible`, a signal ends the wait. */
+ * INT64_MAX: none).  With `interruptible`, a signal ends the wait; where the system
+ * cannot tell (no futex), PLATFORM_INTERRUPTED comes every 100 ms instead. */
 platform_wait_result platform_event_wait(platform_event *event, int64_t deadline_ns,
                                          uint32_t spin_ns, bool interruptible);
 

@@ -1,0 +1,328 @@
+/*
+ * platform.c: clocks, the one-word lock, the latch and advice on memory.
+ *
+ * On Linux locks and latches are futex words.  Elsewhere (or with
+ * PLATFORM_NO_FUTEX) they are a pthread mutex and condition variable; a condition
+ * variable does not say that a signal handler has run, so that an interruptible
+ * wait there returns in slices and lets its caller look.
+ */
+#if !defined(_GNU_SOURCE)
+#    define _GNU_SOURCE
+#endif
+#include "platform.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/mman.h>
+
+#if PLATFORM_FUTEX
+#    include <linux/futex.h>
+#    include <sys/syscall.h>
+#endif
+
+#define NS_PER_SECOND 1000000000
+
+/* Below this the system call and the zeroing of whole huge pages cost more than the
+ * page faults that they save. */
+#define HUGE_WORTH_BYTES ((size_t)4 << 20)
+
+/* Looks at a held lock before sleeping: longer than most critical sections. */
+#define LOCK_SPINS 60
+
+int64_t
+platform_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+void
+platform_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb");
+#else
+    sched_yield();
+#endif
+}
+
+void
+platform_advise_huge(void *block, size_t size_bytes)
+{
+#if defined(MADV_HUGEPAGE)
+    if (size_bytes < HUGE_WORTH_BYTES) {
+        return;
+    }
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)block + page - 1) & ~(page - 1);
+    uintptr_t last = ((uintptr_t)block + size_bytes) & ~(page - 1);
+    int saved = errno;
+    (void)madvise((void *)first, last - first, MADV_HUGEPAGE);
+    errno = saved;
+#else
+    (void)block;
+    (void)size_bytes;
+#endif
+}
+
+#if PLATFORM_FUTEX
+
+enum { EVENT_CLEAR = 0, EVENT_SLEEPER = 1, EVENT_SET = 2 };
+
+static long
+futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline_ns)
+{
+    struct timespec at, *timeout = NULL;
+    if (deadline_ns != INT64_MAX) {
+        at.tv_sec = (time_t)(deadline_ns / NS_PER_SECOND);
+        at.tv_nsec = (long)(deadline_ns % NS_PER_SECOND);
+        timeout = &at;
+    }
+    /* The bitset form takes an absolute time of CLOCK_MONOTONIC. */
+    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+                   timeout, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void
+futex_wake_one(_Atomic(uint32_t) *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}
+
+void
+platform_lock_wait(platform_lock *lock)
+{
+    for (int i = 0; i < LOCK_SPINS; i++) {
+        platform_relax();
+        if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
+            platform_trylock(lock)) {
+            return;
+        }
+    }
+    /* Taken as 2: others may sleep, which only this thread's unlock would tell. */
+    while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0) {
+        futex_wait(&lock->word, 2, INT64_MAX);
+    }
+}
+
+void
+platform_lock_wake(platform_lock *lock)
+{
+    futex_wake_one(&lock->word);
+}
+
+/* The latch is one futex word in the opaque bytes. */
+static _Atomic(uint32_t) *
+event_word(platform_event *event)
+{
+    return (_Atomic(uint32_t) *)(void *)event->opaque;
+}
+
+void
+platform_event_init(platform_event *event)
+{
+    atomic_init(event_word(event), EVENT_CLEAR);
+}
+
+void
+platform_event_destroy(platform_event *event)
+{
+    (void)event;
+}
+
+/* The waiter may be gone before the wake: a wake of an address that nobody sleeps on,
+ * or that is not mapped any more, does nothing. */
+void
+platform_event_set(platform_event *event)
+{
+    _Atomic(uint32_t) *word = event_word(event);
+    if (atomic_exchange_explicit(word, EVENT_SET, memory_order_acq_rel) ==
+        EVENT_SLEEPER) {
+        futex_wake_one(word);
+    }
+}
+
+bool
+platform_event_is_set(platform_event *event)
+{
+    return atomic_load_explicit(event_word(event), memory_order_acquire) == EVENT_SET;
+}
+
+void
+platform_event_clear(platform_event *event)
+{
+    atomic_store_explicit(event_word(event), EVENT_CLEAR, memory_order_relaxed);
+}
+
+static platform_wait_result
+event_sleep(platform_event *event, int64_t deadline_ns, bool interruptible)
+{
+    _Atomic(uint32_t) *word = event_word(event);
+    uint32_t clear = EVENT_CLEAR;
+    atomic_compare_exchange_strong(word, &clear, EVENT_SLEEPER);
+    while (!platform_event_is_set(event)) {
+        if (futex_wait(word, EVENT_SLEEPER, deadline_ns) == 0) {
+            continue;
+        }
+        if (errno == ETIMEDOUT) {
+            return platform_event_is_set(event) ? PLATFORM_SET : PLATFORM_TIMEDOUT;
+        }
+        if (errno == EINTR && interruptible) {
+            return platform_event_is_set(event) ? PLATFORM_SET : PLATFORM_INTERRUPTED;
+        }
+    }
+    return PLATFORM_SET;
+}
+
+#else /* pthreads alone */
+
+#    define SLICE_NS (NS_PER_SECOND / 10)
+
+struct latch {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool set;
+};
+
+_Static_assert(sizeof(struct latch) <= sizeof(platform_event), "platform_event: room");
+
+static struct latch *
+event_latch(platform_event *event)
+{
+    return (struct latch *)(void *)event->opaque;
+}
+
+void
+platform_lock_init(platform_lock *lock)
+{
+    pthread_mutex_init(&lock->mutex, NULL);
+}
+
+void
+platform_lock_destroy(platform_lock *lock)
+{
+    pthread_mutex_destroy(&lock->mutex);
+}
+
+bool
+platform_trylock(platform_lock *lock)
+{
+    return pthread_mutex_trylock(&lock->mutex) == 0;
+}
+
+void
+platform_lock_take(platform_lock *lock)
+{
+    pthread_mutex_lock(&lock->mutex);
+}
+
+void
+platform_unlock(platform_lock *lock)
+{
+    pthread_mutex_unlock(&lock->mutex);
+}
+
+void
+platform_event_init(platform_event *event)
+{
+    struct latch *latch = event_latch(event);
+    pthread_mutex_init(&latch->mutex, NULL);
+    pthread_cond_init(&latch->cond, NULL);
+    latch->set = false;
+}
+
+void
+platform_event_destroy(platform_event *event)
+{
+    pthread_cond_destroy(&event_latch(event)->cond);
+    pthread_mutex_destroy(&event_latch(event)->mutex);
+}
+
+/* Signalled inside the lock: the waiter cannot destroy the latch before. */
+void
+platform_event_set(platform_event *event)
+{
+    struct latch *latch = event_latch(event);
+    pthread_mutex_lock(&latch->mutex);
+    latch->set = true;
+    pthread_cond_signal(&latch->cond);
+    pthread_mutex_unlock(&latch->mutex);
+}
+
+bool
+platform_event_is_set(platform_event *event)
+{
+    struct latch *latch = event_latch(event);
+    pthread_mutex_lock(&latch->mutex);
+    bool set = latch->set;
+    pthread_mutex_unlock(&latch->mutex);
+    return set;
+}
+
+void
+platform_event_clear(platform_event *event)
+{
+    event_latch(event)->set = false;
+}
+
+/* Condition variables count in CLOCK_REALTIME everywhere; the caller's loop looks at
+ * the monotonic clock again, so that a step of the clock costs one early wake-up. */
+static void
+wait_slice(struct latch *latch, int64_t left_ns)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    int64_t ns = at.tv_nsec + left_ns % NS_PER_SECOND;
+    at.tv_sec += (time_t)(left_ns / NS_PER_SECOND + ns / NS_PER_SECOND);
+    at.tv_nsec = (long)(ns % NS_PER_SECOND);
+    pthread_cond_timedwait(&latch->cond, &latch->mutex, &at);
+}
+
+static platform_wait_result
+event_sleep(platform_event *event, int64_t deadline_ns, bool interruptible)
+{
+    struct latch *latch = event_latch(event);
+    platform_wait_result result = PLATFORM_SET;
+    bool sliced = false;
+    pthread_mutex_lock(&latch->mutex);
+    while (!latch->set && result == PLATFORM_SET) {
+        int64_t left =
+            deadline_ns == INT64_MAX ? INT64_MAX : deadline_ns - platform_now_ns();
+        if (left <= 0) {
+            result = PLATFORM_TIMEDOUT;
+        } else if (sliced && interruptible) {
+            result = PLATFORM_INTERRUPTED;
+        } else {
+            wait_slice(latch, left < SLICE_NS ? left : SLICE_NS);
+            sliced = true;
+        }
+    }
+    pthread_mutex_unlock(&latch->mutex);
+    return result;
+}
+
+#endif
+
+platform_wait_result
+platform_event_wait(platform_event *event, int64_t deadline_ns, uint32_t spin_ns,
+                    bool interruptible)
+{
+    if (platform_event_is_set(event)) {
+        return PLATFORM_SET;
+    }
+    if (spin_ns != 0) {
+        int64_t until = platform_now_ns() + spin_ns;
+        do {
+            platform_relax();
+            if (platform_event_is_set(event)) {
+                return PLATFORM_SET;
+            }
+        } while (platform_now_ns() < until);
+    }
+    return event_sleep(event, deadline_ns, interruptible);
+}
