@@ -1,0 +1,127 @@
+/*
+ * chain.c: the links of a stream and the read cursor on them.  Takes no lock: the
+ * caller holds the one that each function names.
+ *
+ * Links are added by writers (writer lock) and removed by merging (both locks).  So a
+ * reader that holds its lock may follow `next` and `prev` while writers add: `next` is
+ * published, and `prev` and `offset` are set before.
+ */
+#include "internal.h"
+
+void
+stream__chain_init(stream *s)
+{
+    s->anchor.data = (const uint8_t *)&s->anchor;
+    atomic_init(&s->tail, &s->anchor);
+    s->cursor.link = &s->anchor;
+    s->cursor.at = s->anchor.data;
+    s->cursor.end = s->anchor.data;
+}
+
+uint64_t
+stream__chain_free(struct stream_link *link, struct stream_link *stop)
+{
+    uint64_t capacity = 0;
+    while (link != stop) {
+        struct stream_link *next = stream__next(link);
+        stream_segment *segment = stream__segment_of(link);
+        capacity += segment->capacity_bytes;
+        stream__segment_unpin(segment);
+        link = next;
+    }
+    return capacity;
+}
+
+void
+stream__chain_link_locked(stream *s, struct stream_link *first,
+                          struct stream_link *last)
+{
+    struct stream_link *tail = atomic_load_explicit(&s->tail, memory_order_relaxed);
+    first->prev = tail;
+    atomic_store_explicit(&tail->next, first, memory_order_release);
+    atomic_store_explicit(&s->tail, last, memory_order_release);
+}
+
+/* A link behind may be there already that `written` does not count yet. */
+uint64_t
+stream__link_end(struct stream_link *link, uint64_t written)
+{
+    struct stream_link *next = stream__next(link);
+    return next == NULL ? written : stream__least(next->offset, written);
+}
+
+static uint64_t
+distance(uint64_t a, uint64_t b)
+{
+    return a < b ? b - a : a - b;
+}
+
+/* Bytes stand for links: the walk starts where fewest bytes lie between. */
+static struct stream_link *
+nearest(stream *s, uint64_t offset, struct stream_link *hint)
+{
+    struct stream_link *from[] = {hint, s->cursor.link, &s->anchor,
+                                  atomic_load_explicit(&s->tail, memory_order_acquire)};
+    struct stream_link *best = NULL;
+    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
+        if (from[i] != NULL && (best == NULL || distance(from[i]->offset, offset) <
+                                                    distance(best->offset, offset))) {
+            best = from[i];
+        }
+    }
+    return best;
+}
+
+struct stream_link *
+stream__chain_locate_locked(stream *s, uint64_t offset, struct stream_link *hint)
+{
+    struct stream_link *link = nearest(s, offset, hint);
+    while (link->offset > offset) {
+        link = link->prev;
+    }
+    struct stream_link *next;
+    while ((next = stream__next(link)) != NULL && next->offset <= offset) {
+        link = next;
+    }
+    return link;
+}
+
+void
+stream__cursor_refresh_locked(stream *s)
+{
+    struct stream_cursor *cursor = &s->cursor;
+    uint64_t written = stream__written(s);
+    for (;;) {
+        uint64_t end = stream__link_end(cursor->link, written);
+        cursor->end = cursor->link->data + (end - cursor->link->offset);
+        if (cursor->at < cursor->end || end == written) {
+            return;
+        }
+        cursor->link = stream__next(cursor->link);
+        cursor->at = cursor->link->data;
+    }
+}
+
+void
+stream__cursor_set_locked(stream *s, uint64_t offset)
+{
+    struct stream_link *link = &s->anchor;
+    if (offset > 0) {
+        link = stream__chain_locate_locked(s, offset - 1, NULL);
+    }
+    s->cursor.link = link;
+    s->cursor.at = link->data + (offset - link->offset);
+    s->cursor.end = s->cursor.at;
+    stream__cursor_refresh_locked(s);
+}
+
+/* No fence between the store and the load: whoever begins to wait counts itself
+ * first and then looks at the position under this lock (see wait.c). */
+void
+stream__position_set_locked(stream *s, uint64_t position)
+{
+    atomic_store_explicit(&s->position, position, memory_order_release);
+    if (atomic_load_explicit(&s->waiters, memory_order_relaxed) != 0) {
+        s->moved = true;
+    }
+}

@@ -1,0 +1,254 @@
+/*
+ * internal.h: what the files of this room share.
+ *
+ * A link is one place in the chain, a segment one block of bytes.  A segment enters
+ * at most one chain, once, so its link lives inside it and both are one allocation.
+ *
+ *   link.offset          next link's offset, or `written`
+ *     |                    |
+ *     [ published bytes    | room, filled by the writer when this is the tail ]
+ *     ^                                                                       ^
+ *   link.data                                                         segment->limit
+ *
+ * `written` is the only variable that publishes: what lies below it, links included,
+ * may be read; what lies above does not exist yet for a reader.
+ */
+#ifndef ERLPY_STREAM_INTERNAL_H
+#define ERLPY_STREAM_INTERNAL_H
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "platform.h"
+#include "stream.h"
+
+#if defined(STREAM_TINY)
+/* Every test crosses segments and takes the long ways. */
+#    define SLAB_FIRST_BYTES    ((size_t)16)
+#    define SLAB_LEAST_BYTES    ((size_t)4)
+#    define SLAB_MOST_BYTES     ((size_t)32)
+#    define APPEND_LOCKED_BYTES ((size_t)8)
+#    define VIEW_COPY_BYTES     ((size_t)3)
+#    define RUN_SPANS           2
+#    define LOCKED_COPY_BYTES   ((size_t)24)
+#    define FIND_STACK_BYTES    ((size_t)16)
+#    define FIND_LEAST_BYTES    ((size_t)2)
+#else
+/* Block sizes with their header: what malloc rounds well.  The first slab of a
+ * stream is a page; behind an adopted segment a slab is sized to what is written, so
+ * that headers between large bodies cost about their size. */
+#    define SLAB_FIRST_BYTES    ((size_t)4096 - sizeof(stream_segment) - 16)
+#    define SLAB_LEAST_BYTES    ((size_t)512 - sizeof(stream_segment) - 16)
+#    define SLAB_MOST_BYTES     ((size_t)65536 - sizeof(stream_segment) - 16)
+/* Copying this much costs about as much as taking the lock twice. */
+#    define APPEND_LOCKED_BYTES ((size_t)4096)
+/* Below this a view is a copy, so that ten bytes never keep ten megabytes. */
+#    define VIEW_COPY_BYTES     ((size_t)512)
+/* Segments pinned for one step of reading without the lock. */
+#    define RUN_SPANS           8
+#    define LOCKED_COPY_BYTES   ((size_t)65536)
+/* Window for matches over seams that needs no allocation. */
+#    define FIND_STACK_BYTES    ((size_t)1024)
+/* Room for a needle that is remembered: few are longer, so it is taken once. */
+#    define FIND_LEAST_BYTES    ((size_t)64)
+#endif
+
+struct stream_link {
+    _Atomic(struct stream_link *) next;
+    struct stream_link *prev;
+    const uint8_t *data; /* first byte of the link, within the segment */
+    uint64_t offset;     /* of that byte */
+};
+
+struct stream_segment {
+    struct stream_link link; /* first: see stream__segment_of() */
+    stream *home;            /* whose views are counted; set before publishing */
+    const uint8_t *bytes;
+    size_t capacity_bytes;
+    const uint8_t *limit; /* end of the room; writer lock, reader lock to lower it */
+    stream_release_fn release; /* NULL: owned, its bytes follow the header */
+    void *arg;
+    _Atomic(uint32_t) refs;
+};
+
+/* The next unread byte, as an address.  link->offset <= position <= its end. */
+struct stream_cursor {
+    struct stream_link *link;
+    const uint8_t *at;  /* of `position` */
+    const uint8_t *end; /* published end of the link when last looked */
+};
+
+/* No match of `needle` starts in [from, next). */
+struct stream_find_memory {
+    uint64_t from;
+    uint64_t next;
+    size_t capacity_bytes;
+    size_t needle_bytes; /* 0: nothing is known */
+    uint8_t needle[];
+};
+
+struct stream_waiter {
+    struct stream_waiter *next, *prev;
+    uint64_t position;
+    uint64_t need_offset;
+    bool queued; /* wait lock */
+    /* Run once, with no lock held, after the waiter has left the list; the waiter may
+     * be gone as soon as it has begun. */
+    void (*notify)(struct stream_waiter *waiter);
+};
+
+#define STREAM_LINE_BYTES 64
+
+struct stream {
+    /* Reader lock.  `position` is read by anyone. */
+    platform_lock reader_lock;
+    uint32_t generation; /* counts removals of links; writer lock too */
+    struct stream_cursor cursor;
+    _Atomic(uint64_t) position;
+    uint64_t line_clear;           /* no newline in [position, line_clear) */
+    struct stream_link *line_hint; /* the link searched last, if of line_generation */
+    uint32_t line_generation;
+    bool moved; /* the position moved while somebody waited: unlock wakes them */
+    struct stream_find_memory *find;
+    char gap_1[STREAM_LINE_BYTES];
+
+    /* Seldom written, read by both sides. */
+    uint64_t known_length;
+    _Atomic(uint32_t) waiters; /* length of the list below */
+    _Atomic(uint32_t) writer;  /* stream_writer_state; set under the writer lock */
+    _Atomic(uint32_t) reader;  /* stream_reader_state; set under the writer lock */
+    _Atomic(uint32_t) refs;
+    _Atomic(uint32_t) shells; /* views, and one for the stream: this memory's users */
+    platform_lock merge_lock; /* one merge at a time */
+    platform_lock wait_lock;
+    struct stream_waiter *waiting; /* wait lock */
+    char gap_2[STREAM_LINE_BYTES];
+
+    /* Writer lock.  The atomics are read by anyone. */
+    platform_lock writer_lock;
+    _Atomic(uint64_t) written;
+    _Atomic(struct stream_link *) tail;
+    _Atomic(uint64_t) retained; /* sum of the capacities in the chain */
+    struct stream_link anchor;  /* the empty first link: no chain is empty */
+};
+
+static inline stream_segment *
+stream__segment_of(struct stream_link *link)
+{
+    return (stream_segment *)(void *)link;
+}
+
+static inline struct stream_link *
+stream__next(struct stream_link *link)
+{
+    return atomic_load_explicit(&link->next, memory_order_acquire);
+}
+
+static inline uint64_t
+stream__written(stream *s)
+{
+    return atomic_load_explicit(&s->written, memory_order_acquire);
+}
+
+/* By the holder of the reader lock. */
+static inline uint64_t
+stream__position(stream *s)
+{
+    return atomic_load_explicit(&s->position, memory_order_relaxed);
+}
+
+static inline uint64_t
+stream__least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- segment.c ---- */
+
+/* A segment with room of its own, or NULL.  Refs is 1.  Returns owned. */
+stream_segment *stream__segment_new(stream *home, size_t capacity_bytes);
+stream_segment *stream__segment_adopt(const void *bytes, size_t size,
+                                      stream_release_fn release, void *arg);
+void stream__segment_pin(stream_segment *segment);
+/* May run a release callback: no lock may be held. */
+void stream__segment_unpin(stream_segment *segment);
+static inline bool
+stream__segment_is_owned(const stream_segment *segment)
+{
+    return segment->release == NULL;
+}
+/* The room of an owned segment from `used` on.  Only the tail's writer, a merger and
+ * whoever built it may write there. */
+uint8_t *stream__segment_room(stream_segment *segment, const uint8_t *used);
+
+/* ---- chain.c: no locks of its own ---- */
+
+void stream__chain_init(stream *s);
+/* Drops the links from `link` up to, not including, `stop`; gives back the sum of the
+ * capacities.  No lock may be held. */
+uint64_t stream__chain_free(struct stream_link *link, struct stream_link *stop);
+/* Writer lock.  Puts first..last, whose offsets are right, behind the tail. */
+void stream__chain_link_locked(stream *s, struct stream_link *first,
+                               struct stream_link *last);
+/* Reader lock.  End of what the link shows of the first `written` bytes. */
+uint64_t stream__link_end(struct stream_link *link, uint64_t written);
+/* Reader lock.  The link that holds the byte at `offset` < written.  `hint` (NULL:
+ * none) is a link of the chain from which to look too. */
+struct stream_link *stream__chain_locate_locked(stream *s, uint64_t offset,
+                                                struct stream_link *hint);
+/* Reader lock.  Makes cursor.end current, stepping to the next link when the cursor is
+ * at the end of its own. */
+void stream__cursor_refresh_locked(stream *s);
+/* Reader lock.  Puts the cursor on `offset` <= written, leaving `position` alone. */
+void stream__cursor_set_locked(stream *s, uint64_t offset);
+/* Reader lock.  Changes the position and notes that waiters have to look. */
+void stream__position_set_locked(stream *s, uint64_t position);
+
+/* ---- read.c ---- */
+
+struct stream_span {
+    const uint8_t *data;
+    size_t size_bytes;
+    stream_segment *segment; /* pinned */
+};
+
+/* Walks the bytes [offset, to) in pinned spans with no lock held between the steps. */
+struct stream_run {
+    uint64_t offset, to;
+    struct stream_link *hint; /* link of the last span; means nothing any more when
+                                 the stream's generation is another */
+    uint32_t generation;
+    size_t count;
+    struct stream_span spans[RUN_SPANS];
+};
+
+void stream__run_begin(struct stream_run *run, uint64_t offset, uint64_t to);
+/* Gives up the last spans and pins the next ones: run->count of them, 0 at the end.
+ * STREAM_OK, STREAM_RANGE. */
+stream_status stream__run_next(stream *s, struct stream_run *run);
+void stream__run_end(struct stream_run *run);
+/* Copies what is left of the run, and ends it. */
+stream_status stream__run_copy(stream *s, struct stream_run *run, uint8_t *to);
+
+/* ---- scan.c ---- */
+
+/* The first match, or NULL.  Takes time linear in the sum of both sizes. */
+const uint8_t *stream__scan(const uint8_t *hay, size_t hay_size, const uint8_t *needle,
+                            size_t needle_size);
+
+/* ---- wait.c ---- */
+
+/* Wakes the waiters that have something to look at.  No lock may be held. */
+void stream__wake(stream *s);
+
+/* ---- stream.c ---- */
+
+/* Drops one user of the memory of the stream itself. */
+void stream__shell_release(stream *s);
+
+/* ---- validate.c ---- */
+
+/* Checks every invariant; takes the locks itself.  For tests. */
+bool stream__validate(stream *s);
+
+#endif
