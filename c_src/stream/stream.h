@@ -85,14 +85,14 @@ typedef struct stream_batch {
     uint64_t size_bytes;
     size_t copied_bytes;
 } stream_batch;
-#define STREAM_BATCH_INIT {0}
+#define STREAM_BATCH_INIT ((stream_batch){0})
 
 /* Copies `size` bytes to the end of the batch.  Borrows `bytes`.
- * STREAM_OK, STREAM_NOMEM (the batch is as before). */
+ * STREAM_OK; STREAM_NOMEM, STREAM_TOO_LARGE (the batch is as before). */
 stream_status stream_batch_append(stream_batch *batch, const void *bytes, size_t size);
 /* Puts `bytes` at the end of the batch without a copy.  Takes `arg`: `release(arg)`
  * runs once when the last user of the bytes is gone.  On failure it does not run.
- * A `size` of 0 runs `release` at once.  STREAM_OK, STREAM_NOMEM. */
+ * A `size` of 0 runs `release` at once.  STREAM_OK, STREAM_NOMEM, STREAM_TOO_LARGE. */
 stream_status stream_batch_adopt(stream_batch *batch, const void *bytes, size_t size,
                                  stream_release_fn release, void *arg);
 /* Frees what is in the batch (release callbacks run). */
@@ -170,10 +170,11 @@ stream_status stream_line_locked(stream *s, uint64_t limit, const uint8_t **data
 
 /* Copies the `size` bytes at `position` to `to` with no lock held, then consumes
  * them if the read position is still `position`.  For large reads: allocate, then
- * call this.  STREAM_OK; STREAM_CHANGED (contents of `to` are undefined). */
+ * call this.  STREAM_OK; STREAM_CHANGED (contents of `to` are undefined); STREAM_RANGE:
+ * more than has been written. */
 stream_status stream_read_at(stream *s, uint64_t position, void *to, size_t size);
 /* As above but consumes nothing and does not look at the read position.
- * STREAM_OK, STREAM_CHANGED (those bytes are not held any more). */
+ * STREAM_OK, STREAM_CHANGED (those bytes are not held any more), STREAM_RANGE. */
 stream_status stream_copy_at(stream *s, uint64_t offset, void *to, size_t size);
 
 /* whence: 0 from the start, 1 from the position, 2 from the end.  STREAM_OK and the
@@ -182,7 +183,8 @@ stream_status stream_seek(stream *s, int64_t offset, int whence, uint64_t *posit
 
 /* Lowest offset in [from, to) at which `needle` lies wholly inside that range.
  * STREAM_OK and *found; STREAM_AGAIN: not there; STREAM_CHANGED: those bytes are not
- * held any more; STREAM_NOMEM.  `to` may not be past what has been written.
+ * held any more; STREAM_RANGE: `needle_size` is 0, `from` > `to`, or `to` is past what
+ * has been written; STREAM_NOMEM (only for a needle of hundreds of bytes).
  * One (needle, from, searched-to) is remembered, so that a call repeated after each
  * arrival costs one scan in all.  Matches across seams are found.  No lock is held
  * while searching, beyond a first step of at most STREAM_LOCKED_COPY_BYTES. */
@@ -206,7 +208,7 @@ stream_status stream_view_locked(stream *s, uint64_t max, stream_view *view);
  * O(n) in all.  STREAM_OK, STREAM_NOMEM. */
 stream_status stream_view_all(stream *s, stream_view *view);
 /* Exactly `size` bytes from `position`, merging when needed, and consumes them if the
- * position is still that.  STREAM_OK, STREAM_CHANGED, STREAM_NOMEM. */
+ * position is still that.  STREAM_OK, STREAM_CHANGED, STREAM_NOMEM, STREAM_RANGE. */
 stream_status stream_view_take_at(stream *s, uint64_t position, size_t size,
                                   stream_view *view);
 /* Another pin on the same bytes. */
