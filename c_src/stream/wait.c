@@ -1,0 +1,174 @@
+/*
+ * wait.c: readers that wait, and those who wake them.
+ *
+ * A waiter queues itself (which counts it in `waiters`), then looks once more, then
+ * sleeps.  Whoever changes something first publishes it, then looks at `waiters`.
+ *  - written, ended, closed: both sides are sequentially consistent, so one of the
+ *    two sees the other.
+ *  - position: it moves under the reader lock, and so that moving it costs no fence,
+ *    the waiter looks at it under that lock.  If it takes the lock before the mover,
+ *    the mover sees it counted; if after, it sees the new position.
+ *
+ * The waker takes waiters off the list under the wait lock and notifies them after.
+ * A waiter that gives up and finds itself off the list has to wait for that notice:
+ * the waker holds a pointer to it.
+ */
+#include "internal.h"
+
+/* Looks at the clock after so many looks at the stream. */
+#define SPINS_PER_CLOCK 16
+
+static bool
+has_news(stream *s, uint64_t position, uint64_t need_offset)
+{
+    return atomic_load(&s->written) >= need_offset || stream_is_whole(s) ||
+           atomic_load(&s->position) != position;
+}
+
+/* ---- The list ---- */
+
+static void
+enqueue(stream *s, struct stream_waiter *waiter)
+{
+    platform_lock_take(&s->wait_lock);
+    waiter->prev = NULL;
+    waiter->next = s->waiting;
+    if (waiter->next != NULL) {
+        waiter->next->prev = waiter;
+    }
+    s->waiting = waiter;
+    waiter->queued = true;
+    atomic_fetch_add(&s->waiters, 1);
+    platform_unlock(&s->wait_lock);
+}
+
+static void
+remove_locked(stream *s, struct stream_waiter *waiter)
+{
+    if (waiter->prev != NULL) {
+        waiter->prev->next = waiter->next;
+    } else {
+        s->waiting = waiter->next;
+    }
+    if (waiter->next != NULL) {
+        waiter->next->prev = waiter->prev;
+    }
+    waiter->queued = false;
+    atomic_fetch_sub(&s->waiters, 1);
+}
+
+/* False when a waker has it already. */
+static bool
+dequeue(stream *s, struct stream_waiter *waiter)
+{
+    platform_lock_take(&s->wait_lock);
+    bool queued = waiter->queued;
+    if (queued) {
+        remove_locked(s, waiter);
+    }
+    platform_unlock(&s->wait_lock);
+    return queued;
+}
+
+void
+stream__wake(stream *s)
+{
+    struct stream_waiter *woken = NULL;
+    platform_lock_take(&s->wait_lock);
+    for (struct stream_waiter *waiter = s->waiting, *next; waiter != NULL;
+         waiter = next) {
+        next = waiter->next;
+        if (has_news(s, waiter->position, waiter->need_offset)) {
+            remove_locked(s, waiter);
+            waiter->next = woken;
+            woken = waiter;
+        }
+    }
+    platform_unlock(&s->wait_lock);
+    while (woken != NULL) {
+        struct stream_waiter *next = woken->next;
+        woken->notify(woken);
+        woken = next;
+    }
+}
+
+/* ---- Threads ---- */
+
+struct thread_waiter {
+    struct stream_waiter waiter; /* first */
+    platform_event event;
+};
+
+static void
+notify_thread(struct stream_waiter *waiter)
+{
+    platform_event_set(&((struct thread_waiter *)(void *)waiter)->event);
+}
+
+static bool
+spin(stream *s, const stream_want *want)
+{
+    if (want->spin_ns == 0) {
+        return false;
+    }
+    int64_t until = platform_now_ns() + want->spin_ns;
+    if (until > want->deadline_ns) {
+        until = want->deadline_ns;
+    }
+    do {
+        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+            if (has_news(s, want->position, want->need_offset)) {
+                return true;
+            }
+            platform_relax();
+        }
+    } while (platform_now_ns() < until);
+    return false;
+}
+
+/* After queueing: what came before it was counted is seen here. */
+static bool
+look_again(stream *s, const stream_want *want)
+{
+    stream_reader_lock(s);
+    bool news = has_news(s, want->position, want->need_offset);
+    stream_reader_unlock(s);
+    return news;
+}
+
+static platform_wait_result
+sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
+{
+    platform_wait_result result = PLATFORM_SET;
+    enqueue(s, &self->waiter);
+    if (!look_again(s, want)) {
+        result = platform_event_wait(&self->event, want->deadline_ns, 0,
+                                     want->interruptible);
+    }
+    if (!dequeue(s, &self->waiter)) {
+        platform_event_wait(&self->event, INT64_MAX, 0, false);
+        return PLATFORM_SET;
+    }
+    return result;
+}
+
+stream_status
+stream_wait(stream *s, const stream_want *want)
+{
+    if (has_news(s, want->position, want->need_offset) || spin(s, want)) {
+        return STREAM_OK;
+    }
+    if (want->deadline_ns != STREAM_FOREVER && want->deadline_ns <= platform_now_ns()) {
+        return STREAM_TIMEDOUT;
+    }
+    struct thread_waiter self = {.waiter = {.position = want->position,
+                                            .need_offset = want->need_offset,
+                                            .notify = notify_thread}};
+    platform_event_init(&self.event);
+    platform_wait_result result = sleep_queued(s, want, &self);
+    platform_event_destroy(&self.event);
+    if (result == PLATFORM_TIMEDOUT) {
+        return STREAM_TIMEDOUT;
+    }
+    return result == PLATFORM_INTERRUPTED ? STREAM_INTERRUPTED : STREAM_OK;
+}
