@@ -1,0 +1,82 @@
+/*
+ * validate.c: every invariant of a stream in one place.  For tests: it takes all locks
+ * and walks the whole chain.
+ */
+#include "internal.h"
+
+static bool
+chain_is_valid(stream *s)
+{
+    uint64_t written = stream__written(s), capacity = 0;
+    struct stream_link *link = &s->anchor, *next;
+    if (link->prev != NULL || link->offset != 0) {
+        return false;
+    }
+    while ((next = stream__next(link)) != NULL) {
+        stream_segment *segment = stream__segment_of(next);
+        uint64_t end = stream__link_end(next, written);
+        bool inside = next->data >= segment->bytes &&
+                      next->data + (end - next->offset) <= segment->limit &&
+                      segment->limit <= segment->bytes + segment->capacity_bytes;
+        if (next->prev != link || end <= next->offset || !inside ||
+            segment->home != s || atomic_load(&segment->refs) == 0 ||
+            (link == &s->anchor && next->offset != 0)) {
+            return false;
+        }
+        capacity += segment->capacity_bytes;
+        link = next;
+    }
+    return link == atomic_load(&s->tail) &&
+           stream__link_end(link, written) == written &&
+           capacity == atomic_load(&s->retained) &&
+           (link != &s->anchor || written == 0);
+}
+
+static bool
+cursor_is_valid(stream *s)
+{
+    const struct stream_cursor *cursor = &s->cursor;
+    struct stream_link *link = &s->anchor;
+    while (link != NULL && link != cursor->link) {
+        link = stream__next(link);
+    }
+    uint64_t written = stream__written(s), position = stream__position(s);
+    if (link == NULL || position > written || position < link->offset) {
+        return false;
+    }
+    uint64_t end = stream__link_end(link, written);
+    return position <= end && cursor->at == link->data + (position - link->offset) &&
+           cursor->end >= cursor->at &&
+           (uint64_t)(cursor->end - link->data) <= end - link->offset;
+}
+
+static bool
+waiters_are_valid(stream *s)
+{
+    uint32_t count = 0;
+    struct stream_waiter *previous = NULL;
+    for (struct stream_waiter *w = s->waiting; w != NULL; w = w->next) {
+        if (w->prev != previous || !w->queued) {
+            return false;
+        }
+        previous = w;
+        count++;
+    }
+    return count == atomic_load(&s->waiters);
+}
+
+bool
+stream__validate(stream *s)
+{
+    platform_lock_take(&s->merge_lock);
+    stream_reader_lock(s);
+    platform_lock_take(&s->writer_lock);
+    platform_lock_take(&s->wait_lock);
+    bool valid = chain_is_valid(s) && cursor_is_valid(s) && waiters_are_valid(s) &&
+                 atomic_load(&s->refs) > 0 && atomic_load(&s->shells) > 0;
+    platform_unlock(&s->wait_lock);
+    platform_unlock(&s->writer_lock);
+    stream_reader_unlock(s);
+    platform_unlock(&s->merge_lock);
+    return valid;
+}
