@@ -1,0 +1,238 @@
+"""Runs every test of the project, one part after the other, whatever fails.
+
+Each part is a command whose output is shown as it comes and whose own closing line
+is counted; a part without one (a compiler, dialyzer) counts as one test.  The last
+line is the total, which is also left in _build/test/total for .ci/run.  Exits with 1
+when a part failed.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+VERSIONS = ["3.11", "3.12", "3.13"]
+PART_SECONDS = 900
+TOTAL_FILE = "_build/test/total"
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# The closing lines of our own runners, pytest, Common Test and EUnit's kin.
+PLAIN = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
+PYTEST = re.compile(r"^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s(?: \([\d:]+\))? ?=*$")
+CT_ALL = re.compile(r"^(?:===> )?All (\d+) tests passed\.")
+CT_SOME = re.compile(r"(Failed|Skipped|Passed) (\d+)(?: \(\d+, \d+\))? tests?\.")
+
+
+def count_line(line):
+    """(passed, failed, skipped) of a closing line, or None for any other line."""
+    if match := PLAIN.match(line):
+        return tuple(int(group or 0) for group in match.groups())
+    if match := PYTEST.match(line):
+        words = {}
+        for item in match[1].split(", "):
+            number, word = item.split(" ", 1)
+            words[word.rstrip("s")] = int(number)
+        return (
+            words.get("passed", 0) + words.get("xpassed", 0),
+            words.get("failed", 0) + words.get("error", 0),
+            words.get("skipped", 0) + words.get("xfailed", 0),
+        )
+    if match := CT_ALL.match(line):
+        return (int(match[1]), 0, 0)
+    found = {word: int(number) for word, number in CT_SOME.findall(line)}
+    if "Passed" in found:
+        return (found["Passed"], found.get("Failed", 0), found.get("Skipped", 0))
+    return None
+
+
+class Part:
+    def __init__(self, name, command, environment=None):
+        self.name = name
+        self.command = command
+        self.environment = environment or {}
+        self.counts = (0, 0, 0)
+        self.failed = False
+        self.note = ""
+        self.seconds = 0.0
+
+    def run(self):
+        print(f"\n=== {self.name}: {' '.join(self.command)}", flush=True)
+        started = time.monotonic()
+        process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self.environment},
+            start_new_session=True,
+        )
+        timer = threading.Timer(PART_SECONDS, self.overdue, [process])
+        timer.start()
+        try:
+            counts = self.follow(process.stdout)
+            status = process.wait()
+        except BaseException:
+            kill_group(process)
+            raise
+        finally:
+            timer.cancel()
+        self.seconds = time.monotonic() - started
+        self.judge(counts, status)
+
+    def overdue(self, process):
+        self.note = f"killed after {PART_SECONDS} s"
+        kill_group(process)
+
+    @staticmethod
+    def follow(output):
+        """Shows the output and sums its closing lines."""
+        total = None
+        for raw in output:
+            sys.stdout.buffer.write(raw)
+            sys.stdout.flush()
+            line = COLOUR.sub("", raw.decode(errors="replace")).strip()
+            if found := count_line(line):
+                total = tuple(map(sum, zip(total or (0, 0, 0), found)))
+        return total
+
+    def judge(self, counts, status):
+        if counts is None:
+            counts = (0, 1, 0) if status else (1, 0, 0)
+        passed, failed, skipped = counts
+        # A runner that died after its last closing line is a failure as well.
+        if status and not failed:
+            failed = 1
+        if status and not self.note:
+            self.note = f"exit status {status}"
+        self.counts = (passed, failed, skipped)
+        self.failed = failed > 0
+        print(f"--- {self.name}: {self.summary()}", flush=True)
+
+    def summary(self):
+        text = closing_line(self.counts) + f" ({self.seconds:.0f} s)"
+        return text + (f", {self.note}" if self.note else "")
+
+
+class Skipped(Part):
+    """A part that cannot run here: said aloud and counted."""
+
+    def __init__(self, name, reason):
+        super().__init__(name, [])
+        self.note = f"skipped: {reason}"
+        self.counts = (0, 0, 1)
+
+    def run(self):
+        print(f"\n=== {self.name}: {self.note}", flush=True)
+
+    def summary(self):
+        return self.note
+
+
+def kill_group(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def closing_line(counts):
+    passed, failed, skipped = counts
+    return f"{passed} passed, {failed} failed" + (
+        f", {skipped} skipped" if skipped else ""
+    )
+
+
+def output_of(*command):
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def make(*goals):
+    return ["make", "--no-print-directory", *goals]
+
+
+def other_pythons(main):
+    """(version, interpreter or None, why not) of each Python that is not `main`."""
+    own = output_of(main, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    for version in VERSIONS:
+        if version == own:
+            continue
+        python = output_of("tools/find-python", "python" + version)
+        if python is None:
+            yield version, None, f"Python {version} (not found)"
+        elif output_of("tools/configure", python) is None:
+            yield version, None, f"Python {version} (no headers or no shared library)"
+        else:
+            yield version, python, None
+
+
+def python_parts(main):
+    yield Part("pytest", make("pytest"))
+    yield from common_test("Common Test", main, None)
+    for version, python, reason in other_pythons(main):
+        if python is None:
+            yield Skipped(f"Python {version}", reason)
+            continue
+        out = f"_build/python{version}"
+        yield Part(
+            f"pytest on {version}", make("other-pytest", f"PYTHON={python}", f"OUT={out}")
+        )
+        yield from common_test(f"Common Test on {version}", python, out + "/tree")
+
+
+def common_test(name, python, tree):
+    if not os.path.isdir("test/ct"):
+        return
+    if tree is None:
+        yield Part(name, make("ct"))
+    else:
+        yield Part(name, ["tools/in-copy", tree, *make("ct", f"PYTHON={python}")])
+
+
+def parts(main):
+    yield Part("warnings", make("warnings"))
+    if output_of("clang-format", "--version"):
+        yield Part("format", make("format"))
+    else:
+        yield Skipped("format", "clang-format (not found)")
+    yield Part("stream", make("-C", "test/stream", "check"))
+    yield from python_parts(main)
+    yield Part("dialyzer", make("dialyzer"))
+    yield Part("xref", make("xref"))
+    yield Part("install", make("check-install"))
+
+
+def main():
+    os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    wanted = sys.argv[1:]
+    done = []
+    started = time.monotonic()
+    for part in parts(os.environ.get("PYTHON") or sys.executable):
+        if wanted and not any(part.name.startswith(name) for name in wanted):
+            continue
+        part.run()
+        done.append(part)
+    return report(done, time.monotonic() - started)
+
+
+def report(done, seconds):
+    print(f"\n=== Together, in {seconds:.0f} s")
+    width = max((len(part.name) for part in done), default=0)
+    for part in done:
+        mark = "FAILED" if part.failed else "ok"
+        print(f"{mark:>6}  {part.name:<{width}}  {part.summary()}")
+    total = tuple(map(sum, zip(*(part.counts for part in done)))) or (0, 0, 0)
+    line = closing_line(total)
+    os.makedirs(os.path.dirname(TOTAL_FILE), exist_ok=True)
+    with open(TOTAL_FILE, "w", encoding="utf-8") as file:
+        print(line, file=file)
+    print(f"\n{line}", flush=True)
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
