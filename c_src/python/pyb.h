@@ -29,15 +29,15 @@ typedef struct pyb_handle {
 
 /* Per-interpreter state of the module: its types and exceptions. */
 typedef struct pyb_state {
-    PyTypeObject *buffer_type;   /* erlang.PyBuffer */
-    PyTypeObject *view_type;     /* exporter behind memoryviews */
-    PyTypeObject *writer_type;   /* erlang.testing.Writer */
-    PyTypeObject *pid_type;      /* erlang.Pid, a pyb_handle */
-    PyTypeObject *ref_type;      /* erlang.Ref, a pyb_handle */
-    PyTypeObject *atom_type;     /* erlang.Atom */
-    PyObject *incomplete_read;   /* erlang.IncompleteReadError(EOFError) */
-    PyObject *limit_overrun;     /* erlang.LimitOverrunError(ValueError) */
-    PyObject *unsupported;       /* io.UnsupportedOperation */
+    PyTypeObject *buffer_type; /* erlang.PyBuffer */
+    PyTypeObject *view_type;   /* exporter behind memoryviews */
+    PyTypeObject *writer_type; /* erlang.testing.Writer */
+    PyTypeObject *pid_type;    /* erlang.Pid, a pyb_handle */
+    PyTypeObject *ref_type;    /* erlang.Ref, a pyb_handle */
+    PyTypeObject *atom_type;   /* erlang.Atom */
+    PyObject *incomplete_read; /* erlang.IncompleteReadError(EOFError) */
+    PyObject *limit_overrun;   /* erlang.LimitOverrunError(ValueError) */
+    PyObject *unsupported;     /* io.UnsupportedOperation */
 } pyb_state;
 
 /* What the module asks of the node.  Python objects are borrowed; results follow the

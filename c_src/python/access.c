@@ -1,0 +1,148 @@
+/*
+ * access.c: the way from a Python thread into a stream: lock, wait, copy, consume.
+ * The rules are at the top of internal.h.
+ */
+#include "internal.h"
+
+#include "../stream/platform.h"
+
+void
+pyb__lock_contended(stream *s)
+{
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        stream_reader_lock(s);
+        stream_reader_unlock(s);
+        Py_END_ALLOW_THREADS
+    } while (!stream_reader_trylock(s));
+}
+
+/* Without a host this is plain python3, whose main thread runs signal handlers: there a
+ * signal ends the wait, and nothing spins, since a signal that comes while spinning
+ * would be missed.  (In the other threads PyErr_CheckSignals() does nothing.) */
+pyb__outcome
+pyb__wait(stream *s, uint64_t position, uint64_t need_offset)
+{
+    const pyb_host *host = pyb_get_host();
+    const stream_want want = {
+        .position = position,
+        .need_offset = need_offset,
+        .deadline_ns = STREAM_FOREVER,
+        .spin_ns = host != NULL && host->spin_ns != NULL ? host->spin_ns() : 0,
+        .interruptible = host == NULL,
+    };
+    if (want.interruptible && PyErr_CheckSignals() < 0) {
+        return PYB_ERROR;
+    }
+    stream_status status;
+    Py_BEGIN_ALLOW_THREADS
+    if (host != NULL && host->wait_begin != NULL) {
+        host->wait_begin();
+    }
+    status = stream_wait(s, &want);
+    if (host != NULL && host->wait_end != NULL) {
+        host->wait_end();
+    }
+    Py_END_ALLOW_THREADS
+    if (status == STREAM_INTERRUPTED && PyErr_CheckSignals() < 0) {
+        return PYB_ERROR;
+    }
+    return PYB_RETRY;
+}
+
+/* Whole is looked at before what is there: bytes that were written just before the end
+ * count. */
+pyb__outcome
+pyb__wait_unless_whole(stream *s, uint64_t position, uint64_t need_offset)
+{
+    if (!stream_is_whole(s)) {
+        return pyb__wait(s, position, need_offset);
+    }
+    stream_info info;
+    stream_get_info(s, &info);
+    return info.written_offset >= need_offset ? PYB_RETRY : PYB_DONE;
+}
+
+static pyb__outcome
+copy_large(stream *s, uint64_t position, size_t size, bool consume, PyObject **bytes)
+{
+    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (copy == NULL) {
+        return PYB_ERROR;
+    }
+    char *to = PyBytes_AS_STRING(copy);
+    stream_status status;
+    Py_BEGIN_ALLOW_THREADS
+    platform_advise_huge(to, size);
+    status = consume ? stream_read_at(s, position, to, size)
+                     : stream_copy_at(s, position, to, size);
+    Py_END_ALLOW_THREADS
+    if (status != STREAM_OK) {
+        Py_DECREF(copy);
+        return PYB_RETRY;
+    }
+    *bytes = copy;
+    return PYB_DONE;
+}
+
+pyb__outcome
+pyb__copy_unlock(stream *s, size_t size, bool consume, PyObject **bytes)
+{
+    if (size > STREAM_LOCKED_COPY_BYTES) {
+        uint64_t position = stream_position(s);
+        stream_reader_unlock(s);
+        return copy_large(s, position, size, consume, bytes);
+    }
+    PyObject *copy = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (copy != NULL) {
+        stream_copy_locked(s, PyBytes_AS_STRING(copy), size);
+        if (consume) {
+            stream_drain_locked(s, size);
+        }
+    }
+    stream_reader_unlock(s);
+    *bytes = copy;
+    return copy != NULL ? PYB_DONE : PYB_ERROR;
+}
+
+pyb__outcome
+pyb__copy_from(stream *s, uint64_t position, uint64_t size, bool consume,
+               PyObject **bytes)
+{
+    pyb__lock(s);
+    if (stream_position(s) != position) {
+        stream_reader_unlock(s);
+        return PYB_RETRY;
+    }
+    return pyb__copy_unlock(s, (size_t)size, consume, bytes);
+}
+
+pyb__outcome
+pyb__read_into_unlock(stream *s, void *to, size_t size)
+{
+    if (size <= STREAM_LOCKED_COPY_BYTES) {
+        stream_copy_locked(s, to, size);
+        stream_drain_locked(s, size);
+        stream_reader_unlock(s);
+        return PYB_DONE;
+    }
+    uint64_t position = stream_position(s);
+    stream_reader_unlock(s);
+    stream_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = stream_read_at(s, position, to, size);
+    Py_END_ALLOW_THREADS
+    return status == STREAM_OK ? PYB_DONE : PYB_RETRY;
+}
+
+pyb__outcome
+pyb__consume(stream *s, uint64_t position, uint64_t size)
+{
+    pyb__lock(s);
+    bool same = stream_position(s) == position;
+    if (same) {
+        stream_drain_locked(s, size);
+    }
+    stream_reader_unlock(s);
+    return same ? PYB_DONE : PYB_RETRY;
+}

@@ -1,0 +1,246 @@
+/*
+ * buffer.c: PyBuffer as an object: making and freeing it, comparing, and the methods
+ * that look at the stream or move in it without reading.
+ */
+#include "internal.h"
+
+static inline stream *
+stream_of(PyObject *self)
+{
+    return ((pyb_buffer *)self)->stream;
+}
+
+PyObject *
+pyb_buffer_new(pyb_state *state, stream *s)
+{
+    pyb_buffer *self = PyObject_GC_New(pyb_buffer, state->buffer_type);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->stream = stream_share(s);
+    self->weakrefs = NULL;
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+stream *
+pyb_buffer_stream(pyb_state *state, PyObject *object)
+{
+    return Py_IS_TYPE(object, state->buffer_type) ? stream_of(object) : NULL;
+}
+
+void
+pyb__buffer_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (((pyb_buffer *)self)->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    stream_release(stream_of(self));
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+Py_ssize_t
+pyb__buffer_length(PyObject *self)
+{
+    return (Py_ssize_t)stream_available(stream_of(self));
+}
+
+/* A file is true, also while nothing is there: `stream or default` must not lose it. */
+int
+pyb__buffer_bool(PyObject *Py_UNUSED(self))
+{
+    return 1;
+}
+
+PyObject *
+pyb__buffer_repr(PyObject *self)
+{
+    stream_info info;
+    stream_get_info(stream_of(self), &info);
+    const char *state = info.reader == STREAM_READER_CLOSED  ? "closed"
+                        : info.writer == STREAM_WRITER_ENDED ? "ended"
+                                                             : "open";
+    return PyUnicode_FromFormat(
+        "<erlang.PyBuffer %s position=%llu available=%llu at %p>", state,
+        (unsigned long long)info.read_offset,
+        (unsigned long long)stream_available(stream_of(self)), (void *)self);
+}
+
+PyObject *
+pyb__buffer_compare(PyObject *self, PyObject *other, int operation)
+{
+    if ((operation != Py_EQ && operation != Py_NE) ||
+        !Py_IS_TYPE(other, Py_TYPE(self))) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    bool same = stream_of(self) == stream_of(other);
+    return PyBool_FromLong(same == (operation == Py_EQ));
+}
+
+/* Allocations are aligned to 16 bytes: the low bits would make poor hash buckets. */
+Py_hash_t
+pyb__buffer_hash(PyObject *self)
+{
+    uintptr_t address = (uintptr_t)stream_of(self);
+    Py_hash_t hash = (Py_hash_t)(address >> 4 | address << (8 * sizeof(address) - 4));
+    return hash == -1 ? -2 : hash;
+}
+
+PyObject *
+pyb__buffer_readable_amount(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLongLong(stream_available(stream_of(self)));
+}
+
+PyObject *
+pyb__buffer_at_eof(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    stream *s = stream_of(self);
+    return PyBool_FromLong(stream_is_whole(s) && stream_available(s) == 0);
+}
+
+PyObject *
+pyb__buffer_tell(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLongLong(stream_position(stream_of(self)));
+}
+
+static int
+convert_offset(PyObject *value, int64_t *offset, int *overflow)
+{
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return -1;
+    }
+    *offset = PyLong_AsLongLongAndOverflow(index, overflow);
+    Py_DECREF(index);
+    return *offset == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *
+refuse_seek(PyObject *self, const char *reason)
+{
+    PyErr_Format(pyb__state_of(self)->unsupported, "seek: %s", reason);
+    return NULL;
+}
+
+PyObject *
+pyb__buffer_seek(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    static const char *const names[] = {"offset", "whence"};
+    static const pyb__signature signature = {"seek", names, 1, 2};
+    PyObject *values[2];
+    int64_t offset = 0, whence = 0;
+    int offset_overflow = 0, whence_overflow = 0;
+    if (pyb__parse(&signature, args, nargs, kwnames, values) < 0 ||
+        convert_offset(values[0], &offset, &offset_overflow) < 0 ||
+        (values[1] != NULL &&
+         convert_offset(values[1], &whence, &whence_overflow) < 0)) {
+        return NULL;
+    }
+    if (whence < 0 || whence > 2 || whence_overflow != 0) {
+        return refuse_seek(self, "whence must be 0, 1 or 2");
+    }
+    stream *s = stream_of(self);
+    uint64_t position = 0;
+    stream_status status = STREAM_RANGE;
+    if (offset_overflow == 0) {
+        Py_BEGIN_ALLOW_THREADS
+        status = stream_seek(s, offset, (int)whence, &position);
+        Py_END_ALLOW_THREADS
+    }
+    if (status == STREAM_NOT_ENDED) {
+        return refuse_seek(self, "the end is not known before end of data");
+    }
+    if (status != STREAM_OK) {
+        return refuse_seek(self, "outside of what has been written");
+    }
+    return PyLong_FromUnsignedLongLong(position);
+}
+
+PyObject *
+pyb__buffer_closed(PyObject *self, void *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(stream_reader_closed(stream_of(self)));
+}
+
+PyObject *
+pyb__buffer_close(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    stream *s = stream_of(self);
+    if (!stream_reader_closed(s)) {
+        Py_BEGIN_ALLOW_THREADS
+        stream_close_reader(s);
+        Py_END_ALLOW_THREADS
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+refuse_closed(PyObject *self)
+{
+    if (stream_reader_closed(stream_of(self))) {
+        PyErr_SetString(PyExc_ValueError, "I/O operation on closed file.");
+        return -1;
+    }
+    return 0;
+}
+
+PyObject *
+pyb__buffer_flush(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return refuse_closed(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyObject *
+pyb__buffer_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return refuse_closed(self) < 0 ? NULL : Py_NewRef(self);
+}
+
+PyObject *
+pyb__buffer_exit(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return pyb__buffer_close(self, NULL);
+}
+
+PyObject *
+pyb__buffer_true(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_TRUE;
+}
+
+PyObject *
+pyb__buffer_false(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_FALSE;
+}
+
+static PyObject *
+refuse(PyObject *self, const char *what)
+{
+    PyErr_SetString(pyb__state_of(self)->unsupported, what);
+    return NULL;
+}
+
+PyObject *
+pyb__buffer_fileno(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return refuse(self, "fileno");
+}
+
+PyObject *
+pyb__buffer_refuse_write(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return refuse(self, "a PyBuffer is not writable from Python");
+}
+
+PyObject *
+pyb__buffer_refuse_truncate(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return refuse(self, "truncate");
+}

@@ -1,0 +1,228 @@
+/*
+ * errors.c: the exceptions of the package.  Each keeps its values in `args` alone, so
+ * that copying and pickling work as for any exception; the attributes are names for
+ * them.
+ */
+#include "internal.h"
+
+static PyObject *
+argument_at(PyObject *self, Py_ssize_t index, const char *name)
+{
+    PyObject *args = PyObject_GetAttrString(self, "args");
+    if (args == NULL) {
+        return NULL;
+    }
+    PyObject *value = NULL;
+    if (PyTuple_Check(args) && index < PyTuple_GET_SIZE(args)) {
+        value = Py_NewRef(PyTuple_GET_ITEM(args, index));
+    } else {
+        PyErr_SetString(PyExc_AttributeError, name);
+    }
+    Py_DECREF(args);
+    return value;
+}
+
+static int
+init_pair(PyObject *self, PyObject *args, PyObject *kwargs, const char *signature)
+{
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) ||
+        PyTuple_GET_SIZE(args) != 2) {
+        PyErr_Format(PyExc_TypeError, "%s takes exactly two positional arguments",
+                     signature);
+        return -1;
+    }
+    return ((PyTypeObject *)PyExc_Exception)->tp_init(self, args, kwargs);
+}
+
+static int
+incomplete_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return init_pair(self, args, kwargs, "IncompleteReadError(partial, expected)");
+}
+
+static PyObject *
+incomplete_partial(PyObject *self, void *Py_UNUSED(ignored))
+{
+    return argument_at(self, 0, "partial");
+}
+
+static PyObject *
+incomplete_expected(PyObject *self, void *Py_UNUSED(ignored))
+{
+    return argument_at(self, 1, "expected");
+}
+
+static PyObject *
+incomplete_str(PyObject *self)
+{
+    PyObject *partial = incomplete_partial(self, NULL);
+    PyObject *expected = incomplete_expected(self, NULL);
+    PyObject *text = NULL;
+    if (partial != NULL && expected != NULL) {
+        Py_ssize_t size = PyObject_Size(partial);
+        if (size >= 0 && expected == Py_None) {
+            text = PyUnicode_FromFormat("%zd bytes read and the separator not found",
+                                        size);
+        } else if (size >= 0) {
+            text = PyUnicode_FromFormat("%zd bytes read of %S expected bytes", size,
+                                        expected);
+        }
+    }
+    Py_XDECREF(partial);
+    Py_XDECREF(expected);
+    return text;
+}
+
+PyDoc_STRVAR(incomplete_doc,
+             "IncompleteReadError(partial, expected)\n--\n\n"
+             "The stream ended before what was asked for had arrived.\n\n"
+             "partial: the bytes that were there (they have been consumed).\n"
+             "expected: how many bytes were asked for, or None for readuntil().");
+
+static PyGetSetDef incomplete_getset[] = {
+    {"partial", incomplete_partial, NULL, "The bytes that were there.", NULL},
+    {"expected", incomplete_expected, NULL,
+     "How many bytes were asked for; None after readuntil().", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot incomplete_slots[] = {
+    {Py_tp_doc, (void *)(uintptr_t)incomplete_doc},
+    {Py_tp_init, incomplete_init},
+    {Py_tp_str, incomplete_str},
+    {Py_tp_getset, incomplete_getset},
+    {0, NULL},
+};
+
+static PyType_Spec incomplete_spec = {
+    .name = "erlang.IncompleteReadError",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = incomplete_slots,
+};
+
+static int
+overrun_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return init_pair(self, args, kwargs, "LimitOverrunError(message, consumed)");
+}
+
+static PyObject *
+overrun_consumed(PyObject *self, void *Py_UNUSED(ignored))
+{
+    return argument_at(self, 1, "consumed");
+}
+
+static PyObject *
+overrun_str(PyObject *self)
+{
+    PyObject *message = argument_at(self, 0, "message");
+    PyObject *text = message != NULL ? PyObject_Str(message) : NULL;
+    Py_XDECREF(message);
+    return text;
+}
+
+PyDoc_STRVAR(overrun_doc, "LimitOverrunError(message, consumed)\n--\n\n"
+                          "readuntil() met no separator within its limit; nothing was "
+                          "consumed.\n\n"
+                          "consumed: how many bytes, from the read position on, hold "
+                          "no start of the separator\n"
+                          "and may be read away before the next attempt.");
+
+static PyGetSetDef overrun_getset[] = {
+    {"consumed", overrun_consumed, NULL,
+     "Bytes from the read position on that hold no start of the separator.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot overrun_slots[] = {
+    {Py_tp_doc, (void *)(uintptr_t)overrun_doc},
+    {Py_tp_init, overrun_init},
+    {Py_tp_str, overrun_str},
+    {Py_tp_getset, overrun_getset},
+    {0, NULL},
+};
+
+static PyType_Spec overrun_spec = {
+    .name = "erlang.LimitOverrunError",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = overrun_slots,
+};
+
+static PyObject *
+add_error(PyObject *module, PyType_Spec *spec, PyObject *base)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, base);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
+}
+
+int
+pyb__add_errors(PyObject *module, pyb_state *state)
+{
+    state->incomplete_read = add_error(module, &incomplete_spec, PyExc_EOFError);
+    if (state->incomplete_read == NULL) {
+        return -1;
+    }
+    state->limit_overrun = add_error(module, &overrun_spec, PyExc_ValueError);
+    return state->limit_overrun != NULL ? 0 : -1;
+}
+
+/* The exception is made before anything is consumed: it may be refused memory. */
+static pyb__outcome
+raise_incomplete(pyb_state *state, stream *s, uint64_t position, PyObject *partial,
+                 Py_ssize_t expected)
+{
+    PyObject *count = expected < 0 ? Py_NewRef(Py_None) : PyLong_FromSsize_t(expected);
+    if (count == NULL) {
+        return PYB_ERROR;
+    }
+    pyb__outcome outcome = PYB_ERROR;
+    PyObject *error =
+        PyObject_CallFunctionObjArgs(state->incomplete_read, partial, count, NULL);
+    if (error != NULL) {
+        outcome = pyb__consume(s, position, (uint64_t)PyBytes_GET_SIZE(partial));
+    }
+    if (outcome == PYB_DONE) {
+        PyErr_SetObject(state->incomplete_read, error);
+        outcome = PYB_ERROR;
+    }
+    Py_XDECREF(error);
+    Py_DECREF(count);
+    return outcome;
+}
+
+pyb__outcome
+pyb__read_incomplete(pyb_state *state, stream *s, uint64_t position, uint64_t size,
+                     Py_ssize_t expected)
+{
+    if (stream_available(s) != size) {
+        return PYB_RETRY;
+    }
+    PyObject *partial = NULL;
+    pyb__outcome outcome = pyb__copy_from(s, position, size, false, &partial);
+    if (outcome == PYB_DONE) {
+        outcome = raise_incomplete(state, s, position, partial, expected);
+        Py_DECREF(partial);
+    }
+    return outcome;
+}
+
+void
+pyb__raise_overrun(pyb_state *state, uint64_t consumed, Py_ssize_t limit)
+{
+    PyObject *message =
+        PyUnicode_FromFormat("no separator within the limit of %zd bytes", limit);
+    PyObject *count = PyLong_FromUnsignedLongLong(consumed);
+    if (message != NULL && count != NULL) {
+        PyObject *error =
+            PyObject_CallFunctionObjArgs(state->limit_overrun, message, count, NULL);
+        if (error != NULL) {
+            PyErr_SetObject(state->limit_overrun, error);
+            Py_DECREF(error);
+        }
+    }
+    Py_XDECREF(message);
+    Py_XDECREF(count);
+}

@@ -1,0 +1,190 @@
+/*
+ * internal.h: what the files of the Python room share.
+ *
+ * THE LOCK AND THE GIL.  A thread that holds the GIL never blocks on a lock of the
+ * stream, and no lock of the stream is held while the GIL is being acquired: those
+ * two together make a deadlock impossible.  pyb__lock() is the only way in: it tries,
+ * and gives the GIL up before it blocks.  Under the reader lock no Python code may
+ * run: only bytes objects are allocated there (they are not tracked, so that no
+ * collection starts), and every argument has been converted before.
+ *
+ * THE SHAPE OF A READ.  Look under the lock; when the condition holds, allocate,
+ * copy, consume, in this order, so that an exception leaves the position where it
+ * was.  A large copy runs without lock and GIL, and consumes only when the position is
+ * still the one it copied from; else the read looks again (PYB_RETRY).
+ */
+#ifndef ERLPY_PYB_INTERNAL_H
+#define ERLPY_PYB_INTERNAL_H
+
+#include "pyb.h"
+
+#include <stdbool.h>
+
+typedef struct pyb_buffer {
+    PyObject_HEAD
+    stream *stream; /* a reference; set once, before anyone else sees the object */
+    PyObject *weakrefs;
+} pyb_buffer;
+
+typedef enum {
+    PYB_ERROR = -1, /* an exception is set; nothing was consumed */
+    PYB_RETRY = 0,  /* the stream has changed: look again; nothing was consumed */
+    PYB_DONE = 1
+} pyb__outcome;
+
+/* ---- arguments.c: everything is converted before a lock is taken --------- */
+
+typedef struct pyb__signature {
+    const char *function;
+    const char *const *names;
+    Py_ssize_t required_count;
+    Py_ssize_t count;
+} pyb__signature;
+
+/* Sorts a vector call into `values` (borrowed; NULL where not given).  0 or -1. */
+int pyb__parse(const pyb__signature *signature, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames, PyObject **values);
+/* None or an index.  *size is untouched when `value` is NULL; None is -1.  0 or -1. */
+int pyb__convert_size(PyObject *value, Py_ssize_t *size);
+/* A bound of find(): None leaves *bound; what is too large is clamped.  0 or -1. */
+int pyb__convert_bound(PyObject *value, Py_ssize_t *bound);
+/* The bytes to look for, as an immutable bytes object of our own.  With `allow_byte`,
+ * an integer stands for one byte.  A new reference or NULL. */
+PyObject *pyb__convert_needle(PyObject *value, bool allow_byte);
+/* The one optional size of a read method; *size comes with the default. */
+int pyb__parse_size_slow(const char *function, const char *name, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *size);
+
+/* The one required count of an ...exactly method, not negative.  0 or -1. */
+int pyb__parse_count(const char *function, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames, Py_ssize_t *count);
+
+static inline int
+pyb__parse_size(const char *function, const char *name, PyObject *const *args,
+                Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *size)
+{
+    if (nargs == 0 && kwnames == NULL) {
+        return 0;
+    }
+    return pyb__parse_size_slow(function, name, args, nargs, kwnames, size);
+}
+
+/* ---- access.c: lock, wait, copy, consume --------------------------------- */
+
+void pyb__lock_contended(stream *s);
+
+/* Takes the reader lock.  Needs the GIL, and may give it up meanwhile. */
+static inline void
+pyb__lock(stream *s)
+{
+    if (!stream_reader_trylock(s)) {
+        pyb__lock_contended(s);
+    }
+}
+
+/* Waits until `need_offset` is written, the stream is whole or closed, or the position
+ * is not `position` any more.  PYB_RETRY, or PYB_ERROR when a signal handler raised. */
+pyb__outcome pyb__wait(stream *s, uint64_t position, uint64_t need_offset);
+/* For a read that found less than it needs at `position`.  PYB_DONE: no more will come
+ * (but look at what is there).  Else as pyb__wait(). */
+pyb__outcome pyb__wait_unless_whole(stream *s, uint64_t position, uint64_t need_offset);
+/* Called with the reader lock, returns without it: copies the next `size` bytes (no
+ * more than available) to a new bytes object, and consumes them when `consume`. */
+pyb__outcome pyb__copy_unlock(stream *s, size_t size, bool consume, PyObject **bytes);
+/* The same without the lock, for `size` bytes known to be there at `position`. */
+pyb__outcome pyb__copy_from(stream *s, uint64_t position, uint64_t size, bool consume,
+                            PyObject **bytes);
+/* As pyb__copy_unlock() into memory of the caller's, always consuming. */
+pyb__outcome pyb__read_into_unlock(stream *s, void *to, size_t size);
+/* Consumes `size` bytes that were copied from `position`.  PYB_DONE or PYB_RETRY. */
+pyb__outcome pyb__consume(stream *s, uint64_t position, uint64_t size);
+
+/* ---- errors.c ------------------------------------------------------------ */
+
+/* The exception types of the module: 0 or -1. */
+int pyb__add_errors(PyObject *module, pyb_state *state);
+/* No more will come, and the `size` bytes at `position` are not what was asked for:
+ * consumes them and raises IncompleteReadError with them.  `expected` is -1 when that
+ * was a separator.  PYB_ERROR, or PYB_RETRY when that is not all that is there. */
+pyb__outcome pyb__read_incomplete(pyb_state *state, stream *s, uint64_t position,
+                                  uint64_t size, Py_ssize_t expected);
+void pyb__raise_overrun(pyb_state *state, uint64_t consumed, Py_ssize_t limit);
+
+/* ---- the types ------------------------------------------------------------ */
+
+extern PyType_Spec pyb__buffer_spec; /* buffer_type.c */
+extern PyType_Spec pyb__view_spec;   /* view.c */
+extern PyType_Spec pyb__writer_spec; /* writer.c */
+extern PyType_Spec pyb__pid_spec;    /* handle.c */
+extern PyType_Spec pyb__ref_spec;
+extern PyType_Spec pyb__atom_spec; /* atom.c */
+
+/* The state behind one of our (final) types' instances. */
+static inline pyb_state *
+pyb__state_of(PyObject *object)
+{
+    return PyType_GetModuleState(Py_TYPE(object));
+}
+
+/* tp_traverse of an object that refers to nothing but its type; and a __reduce__ that
+ * says no. */
+int pyb__visit_type(PyObject *self, visitproc visit, void *arg);
+PyObject *pyb__refuse_pickle(PyObject *self, PyObject *ignored);
+
+/* view.c.  A new exporter, still without bytes; fill it, then show it. */
+typedef struct pyb_view {
+    PyObject_HEAD
+    stream_view view;
+} pyb_view;
+pyb_view *pyb__view_new(pyb_state *state);
+int pyb__buffer_getbuffer(PyObject *self, Py_buffer *view, int flags);
+
+/* The methods of PyBuffer, by file; buffer_type.c has the table and their docs. */
+#define PYB_METHOD_FAST(name)                                                          \
+    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs,            \
+                   PyObject *kwnames)
+#define PYB_METHOD_NOARGS(name) PyObject *name(PyObject *self, PyObject *ignored)
+
+/* buffer_read.c */
+PYB_METHOD_FAST(pyb__buffer_read);
+PYB_METHOD_FAST(pyb__buffer_read1);
+PYB_METHOD_FAST(pyb__buffer_read_nonblock);
+PYB_METHOD_FAST(pyb__buffer_peek);
+PYB_METHOD_FAST(pyb__buffer_readexactly);
+PYB_METHOD_NOARGS(pyb__buffer_readall);
+PyObject *pyb__buffer_readinto(PyObject *self, PyObject *target);
+PyObject *pyb__buffer_readinto1(PyObject *self, PyObject *target);
+/* buffer_lines.c */
+PYB_METHOD_FAST(pyb__buffer_readline);
+PYB_METHOD_FAST(pyb__buffer_readlines);
+PyObject *pyb__buffer_next(PyObject *self);
+/* buffer_search.c */
+PYB_METHOD_FAST(pyb__buffer_find);
+PYB_METHOD_FAST(pyb__buffer_readuntil);
+/* buffer_views.c */
+PYB_METHOD_FAST(pyb__buffer_readview);
+PYB_METHOD_FAST(pyb__buffer_readview_exactly);
+PYB_METHOD_NOARGS(pyb__buffer_views);
+/* buffer.c */
+PYB_METHOD_FAST(pyb__buffer_seek);
+PYB_METHOD_NOARGS(pyb__buffer_tell);
+PYB_METHOD_NOARGS(pyb__buffer_close);
+PYB_METHOD_NOARGS(pyb__buffer_flush);
+PYB_METHOD_NOARGS(pyb__buffer_readable_amount);
+PYB_METHOD_NOARGS(pyb__buffer_at_eof);
+PYB_METHOD_NOARGS(pyb__buffer_enter);
+PyObject *pyb__buffer_exit(PyObject *self, PyObject *args);
+PyObject *pyb__buffer_closed(PyObject *self, void *ignored);
+PYB_METHOD_NOARGS(pyb__buffer_true);
+PYB_METHOD_NOARGS(pyb__buffer_false);
+PYB_METHOD_NOARGS(pyb__buffer_fileno);
+PyObject *pyb__buffer_refuse_write(PyObject *self, PyObject *args);
+PyObject *pyb__buffer_refuse_truncate(PyObject *self, PyObject *args);
+Py_ssize_t pyb__buffer_length(PyObject *self);
+int pyb__buffer_bool(PyObject *self);
+PyObject *pyb__buffer_repr(PyObject *self);
+PyObject *pyb__buffer_compare(PyObject *self, PyObject *other, int operation);
+Py_hash_t pyb__buffer_hash(PyObject *self);
+void pyb__buffer_dealloc(PyObject *self);
+
+#endif

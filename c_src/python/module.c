@@ -1,0 +1,185 @@
+/*
+ * module.c: the module `_erlang`: its state, its slots, its functions, and the host.
+ */
+#include "internal.h"
+
+/* All that is global here: set once, before the first interpreter starts. */
+static struct {
+    const pyb_host *host;
+} room;
+
+void
+pyb_set_host(const pyb_host *host)
+{
+    room.host = host;
+}
+
+const pyb_host *
+pyb_get_host(void)
+{
+    return room.host;
+}
+
+pyb_state *
+pyb_current_state(void)
+{
+    PyObject *module = PyImport_ImportModule("_erlang");
+    if (module == NULL) {
+        return NULL;
+    }
+    pyb_state *state = PyModule_GetState(module);
+    Py_DECREF(module);
+    return state;
+}
+
+int
+pyb__visit_type(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+PyObject *
+pyb__refuse_pickle(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyErr_Format(PyExc_TypeError, "cannot pickle '%.200s' object",
+                 Py_TYPE(self)->tp_name);
+    return NULL;
+}
+
+static PyObject *
+module_send(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *kwnames)
+{
+    static const char *const names[] = {"to", "term"};
+    static const pyb__signature signature = {"send", names, 2, 2};
+    PyObject *values[2];
+    if (pyb__parse(&signature, args, nargs, kwnames, values) < 0) {
+        return NULL;
+    }
+    const pyb_host *host = pyb_get_host();
+    if (host == NULL || host->send == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "no Erlang node to send to");
+        return NULL;
+    }
+    return host->send(PyModule_GetState(module), values[0], values[1]);
+}
+
+PyDoc_STRVAR(send_doc, "send($module, to, term)\n--\n\n"
+                       "Send a message to an Erlang process, without waiting.\n\n"
+                       "to: a Pid, or a registered name as Atom or str.\n"
+                       "term: anything that converts to an Erlang term.\n"
+                       "Raises RuntimeError outside of an Erlang node.");
+
+static PyMethodDef module_methods[] = {
+    {"send", (PyCFunction)(void (*)(void))module_send, METH_FASTCALL | METH_KEYWORDS,
+     send_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    *slot = type;
+    return type != NULL ? PyModule_AddType(module, type) : -1;
+}
+
+static PyObject *
+import_attribute(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *value = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
+    return value;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    pyb_state *state = PyModule_GetState(module);
+    state->unsupported = import_attribute("io", "UnsupportedOperation");
+    if (state->unsupported == NULL || pyb__add_errors(module, state) < 0) {
+        return -1;
+    }
+    const struct {
+        PyType_Spec *spec;
+        PyTypeObject **slot;
+    } types[] = {
+        {&pyb__buffer_spec, &state->buffer_type}, {&pyb__view_spec, &state->view_type},
+        {&pyb__writer_spec, &state->writer_type}, {&pyb__pid_spec, &state->pid_type},
+        {&pyb__ref_spec, &state->ref_type},       {&pyb__atom_spec, &state->atom_type},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (add_type(module, types[i].spec, types[i].slot) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    pyb_state *state = PyModule_GetState(module);
+    Py_VISIT(state->buffer_type);
+    Py_VISIT(state->view_type);
+    Py_VISIT(state->writer_type);
+    Py_VISIT(state->pid_type);
+    Py_VISIT(state->ref_type);
+    Py_VISIT(state->atom_type);
+    Py_VISIT(state->incomplete_read);
+    Py_VISIT(state->limit_overrun);
+    Py_VISIT(state->unsupported);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    pyb_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->buffer_type);
+    Py_CLEAR(state->view_type);
+    Py_CLEAR(state->writer_type);
+    Py_CLEAR(state->pid_type);
+    Py_CLEAR(state->ref_type);
+    Py_CLEAR(state->atom_type);
+    Py_CLEAR(state->incomplete_read);
+    Py_CLEAR(state->limit_overrun);
+    Py_CLEAR(state->unsupported);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    module_clear((PyObject *)module);
+}
+
+PyDoc_STRVAR(module_doc, "The types behind the package erlang.");
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)(uintptr_t)module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,         .m_name = "_erlang",         .m_doc = module_doc,
+    .m_size = sizeof(pyb_state),   .m_methods = module_methods, .m_slots = module_slots,
+    .m_traverse = module_traverse, .m_clear = module_clear,     .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+pyb_module_init(void)
+{
+    return PyModuleDef_Init(&module_def);
+}
