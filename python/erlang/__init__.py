@@ -1,0 +1,30 @@
+"""Python inside an Erlang node: the types that Erlang values arrive as.
+
+PyBuffer is a stream of bytes that Erlang writes while Python reads it as a file.
+Pid, Ref and Atom stand for the Erlang terms of that name; send() sends a message to
+an Erlang process.  erlang.testing makes buffers without Erlang, for unit tests.
+"""
+
+import io
+
+from _erlang import (
+    Atom,
+    IncompleteReadError,
+    LimitOverrunError,
+    Pid,
+    PyBuffer,
+    Ref,
+    send,
+)
+
+__all__ = [
+    "Atom",
+    "IncompleteReadError",
+    "LimitOverrunError",
+    "Pid",
+    "PyBuffer",
+    "Ref",
+    "send",
+]
+
+io.RawIOBase.register(PyBuffer)

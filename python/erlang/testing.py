@@ -1,0 +1,36 @@
+"""Buffers without Erlang, so that a handler can be tested in plain python3.
+
+    from erlang.testing import Writer, make_buffer
+
+    def test_counts_lines():
+        assert handler(make_buffer(b"one\\ntwo\\n")) == 2
+
+    def test_reads_while_data_arrives():
+        writer = Writer()
+        thread = threading.Thread(target=handler, args=(writer.buffer,))
+        thread.start()
+        writer.write(b"one\\n")
+        writer.close()
+        thread.join()
+
+They are the PyBuffers of the node, over the same code.
+"""
+
+from _erlang import Writer
+
+import erlang  # registers PyBuffer as a raw stream
+
+__all__ = ["Writer", "make_buffer"]
+
+
+def make_buffer(data=b"", *, eof=True):
+    """A PyBuffer that holds data (bytes-like).
+
+    With eof=False the stream stays open, and a read that finds too little waits for
+    ever: use a Writer to go on writing.
+    """
+    writer = Writer()
+    writer.write(data)
+    if eof:
+        writer.close()
+    return writer.buffer

@@ -1,0 +1,29 @@
+from types import TracebackType
+from typing import Any, SupportsIndex, final
+
+from typing_extensions import Buffer
+
+from erlang import PyBuffer
+
+__all__ = ["Writer", "make_buffer"]
+
+@final
+class Writer:
+    def __new__(cls, length: SupportsIndex | None = None) -> Writer: ...
+    @property
+    def buffer(self) -> PyBuffer: ...
+    @property
+    def closed(self) -> bool: ...
+    def write(self, data: Buffer, /) -> int: ...
+    def close(self) -> None: ...
+    def info(self) -> dict[str, Any]: ...
+    def __enter__(self) -> Writer: ...
+    def __exit__(
+        self,
+        type: type[BaseException] | None = None,
+        value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> None: ...
+
+def make_buffer(data: Buffer = b"", *, eof: bool = True) -> PyBuffer: ...
