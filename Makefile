@@ -27,7 +27,7 @@ NATIVE = mkdir -p _build/c && \
 REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench clean clean-native \
-        warnings format ct pytest other-pytest dialyzer xref check-install
+        warnings format ct pytest dialyzer xref check-install
 
 all:
 	@tools/install build
@@ -69,11 +69,8 @@ format:
 ct: all
 	@$(REBAR) ct $(if $(SUITE),--suite $(SUITE))
 
-pytest: native
-	@tools/pytest '$(PYTHON)' '$(OUT)' $(ARGS)
-
-# For a Python that is not the one of priv: make other-pytest PYTHON=... OUT=...
-other-pytest: extension
+# For another Python: make pytest PYTHON=python3.13 OUT=_build/python3.13
+pytest: extension
 	@tools/pytest '$(PYTHON)' '$(OUT)' $(ARGS)
 
 dialyzer: all

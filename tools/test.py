@@ -179,7 +179,7 @@ def python_parts(main):
             continue
         out = f"_build/python{version}"
         yield Part(
-            f"pytest on {version}", make("other-pytest", f"PYTHON={python}", f"OUT={out}")
+            f"pytest on {version}", make("pytest", f"PYTHON={python}", f"OUT={out}")
         )
         yield from common_test(f"Common Test on {version}", python, out + "/tree")
 
