@@ -48,6 +48,7 @@ objects: $(STREAM) $(MODULE) $(LOADER) $(NODE)
 
 install: $(NIF) install-extension
 	@tools/install-file $(NIF) $(OUT)/erlpy.so
+	@echo 'erlpy: $(OUT) is built for Python $(PYTHON_VERSION), $(PYTHON_EXECUTABLE)'
 
 install-extension: $(EXTENSION) $(PACKAGE)
 	@for old in $(OUT)/python/_erlang*; do \

@@ -199,7 +199,7 @@ def parts(main):
         yield Part("format", make("format"))
     else:
         yield Skipped("format", "clang-format (not found)")
-    yield Part("stream", make("-C", "test/stream", "check"))
+    yield Part("stream", make("-k", "-C", "test/stream", "check"))
     yield from python_parts(main)
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
