@@ -11,13 +11,14 @@ stream_of(PyObject *self)
 }
 
 PyObject *
-pyb_buffer_new(pyb_state *state, stream *s)
+pyb_buffer_new(pyb_state *state, stream *s, PyObject *origin)
 {
     pyb_buffer *self = PyObject_GC_New(pyb_buffer, state->buffer_type);
     if (self == NULL) {
         return NULL;
     }
     self->stream = stream_share(s);
+    self->origin = Py_XNewRef(origin);
     self->weakrefs = NULL;
     PyObject_GC_Track(self);
     return (PyObject *)self;
@@ -29,6 +30,12 @@ pyb_buffer_stream(pyb_state *state, PyObject *object)
     return Py_IS_TYPE(object, state->buffer_type) ? stream_of(object) : NULL;
 }
 
+PyObject *
+pyb_buffer_origin(PyObject *buffer)
+{
+    return ((pyb_buffer *)buffer)->origin;
+}
+
 void
 pyb__buffer_dealloc(PyObject *self)
 {
@@ -37,6 +44,7 @@ pyb__buffer_dealloc(PyObject *self)
     if (((pyb_buffer *)self)->weakrefs != NULL) {
         PyObject_ClearWeakRefs(self);
     }
+    Py_XDECREF(((pyb_buffer *)self)->origin);
     stream_release(stream_of(self));
     PyObject_GC_Del(self);
     Py_DECREF(type);

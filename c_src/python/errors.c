@@ -158,6 +158,20 @@ add_error(PyObject *module, PyType_Spec *spec, PyObject *base)
     return type;
 }
 
+PyDoc_STRVAR(not_convertible_doc,
+             "A value that has no counterpart on the other side, Erlang or Python.");
+
+static int
+add_not_convertible(PyObject *module, pyb_state *state)
+{
+    state->not_convertible =
+        PyErr_NewExceptionWithDoc("erlang.NotConvertibleError", not_convertible_doc,
+                                  PyExc_TypeError, NULL);
+    return state->not_convertible != NULL
+               ? PyModule_AddType(module, (PyTypeObject *)state->not_convertible)
+               : -1;
+}
+
 int
 pyb__add_errors(PyObject *module, pyb_state *state)
 {
@@ -166,7 +180,7 @@ pyb__add_errors(PyObject *module, pyb_state *state)
         return -1;
     }
     state->limit_overrun = add_error(module, &overrun_spec, PyExc_ValueError);
-    return state->limit_overrun != NULL ? 0 : -1;
+    return state->limit_overrun != NULL ? add_not_convertible(module, state) : -1;
 }
 
 /* The exception is made before anything is consumed: it may be refused memory. */

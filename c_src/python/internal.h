@@ -23,6 +23,7 @@
 typedef struct pyb_buffer {
     PyObject_HEAD
     stream *stream; /* a reference; set once, before anyone else sees the object */
+    PyObject *origin; /* or NULL; set once */
     PyObject *weakrefs;
 } pyb_buffer;
 

@@ -37,6 +37,7 @@ typedef struct pyb_state {
     PyTypeObject *atom_type;   /* erlang.Atom */
     PyObject *incomplete_read; /* erlang.IncompleteReadError(EOFError) */
     PyObject *limit_overrun;   /* erlang.LimitOverrunError(ValueError) */
+    PyObject *not_convertible; /* erlang.NotConvertibleError(TypeError) */
     PyObject *unsupported;     /* io.UnsupportedOperation */
 } pyb_state;
 
@@ -67,8 +68,11 @@ PyMODINIT_FUNC pyb_module_init(void);
  * with an exception set on failure.  Valid while that interpreter lives. */
 pyb_state *pyb_current_state(void);
 
-/* A new PyBuffer over the stream (shares it). */
-PyObject *pyb_buffer_new(pyb_state *state, stream *s);
+/* A new PyBuffer over the stream (shares it).  `origin` (shares it, may be NULL) is
+ * whatever the host wants to remember of where it came from. */
+PyObject *pyb_buffer_new(pyb_state *state, stream *s, PyObject *origin);
+/* That of a PyBuffer (borrowed), or NULL. */
+PyObject *pyb_buffer_origin(PyObject *buffer);
 /* The stream of a PyBuffer (borrowed), or NULL (no exception) for another object. */
 stream *pyb_buffer_stream(pyb_state *state, PyObject *object);
 

@@ -180,7 +180,7 @@ writer_info(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 writer_buffer(PyObject *self, void *Py_UNUSED(ignored))
 {
-    return pyb_buffer_new(pyb__state_of(self), stream_of(self));
+    return pyb_buffer_new(pyb__state_of(self), stream_of(self), NULL);
 }
 
 static PyObject *

@@ -8,6 +8,7 @@ __all__ = [
     "Atom",
     "IncompleteReadError",
     "LimitOverrunError",
+    "NotConvertibleError",
     "Pid",
     "PyBuffer",
     "Ref",
@@ -25,6 +26,8 @@ class LimitOverrunError(ValueError):
     def __init__(self, message: str, consumed: int, /) -> None: ...
     @property
     def consumed(self) -> int: ...
+
+class NotConvertibleError(TypeError): ...
 
 @final
 class Pid: ...
