@@ -1,0 +1,51 @@
+/*
+ * atoms.h: the atoms of the library, made once at load.
+ */
+#ifndef ERLPY_ATOMS_H
+#define ERLPY_ATOMS_H
+
+#include <erl_nif.h>
+
+#define NIF_ATOMS(X)                                                                   \
+    X(ok)                                                                              \
+    X(error)                                                                           \
+    X(true)                                                                            \
+    X(false)                                                                           \
+    X(none)                                                                            \
+    X(nil)                                                                             \
+    X(undefined)                                                                       \
+    X(bytes)                                                                           \
+    X(str)                                                                             \
+    X(call)                                                                            \
+    X(exec)                                                                            \
+    X(pool)                                                                            \
+    X(closed)                                                                          \
+    X(enomem)                                                                          \
+    X(too_large)                                                                       \
+    X(always)                                                                          \
+    X(cancelled)                                                                       \
+    X(replied)                                                                         \
+    X(destroyed)                                                                       \
+    X(stopped)                                                                         \
+    X(not_started)                                                                     \
+    X(not_convertible)                                                                 \
+    X(system_limit)                                                                    \
+    X(py_response)                                                                     \
+    X(erlpy)                                                                           \
+    X(erlpy_runtime)                                                                   \
+    X(started)                                                                         \
+    X(relay)                                                                           \
+    X(cast_failed)
+
+#define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;
+typedef struct nif_atoms {
+    NIF_ATOMS(NIF_DECLARE_ATOM)
+} nif_atoms;
+#undef NIF_DECLARE_ATOM
+
+/* Atoms are valid in every environment and for the life of the node. */
+extern nif_atoms nif_am;
+
+void nif_atoms_init(ErlNifEnv *env);
+
+#endif

@@ -1,0 +1,96 @@
+#include "failure.h"
+
+#include <string.h>
+
+#include "atoms.h"
+
+static ERL_NIF_TERM
+binary_term(ErlNifEnv *env, const char *data, size_t size)
+{
+    ERL_NIF_TERM term;
+    memcpy(enif_make_new_binary(env, size, &term), data, size);
+    return term;
+}
+
+/* Consumes `text`; NULL and whatever cannot be encoded become a fixed text. */
+static ERL_NIF_TERM
+text_term(ErlNifEnv *env, PyObject *text)
+{
+    static const char unprintable[] = "(it could not be printed)";
+    PyObject *utf8 =
+        text != NULL && PyUnicode_Check(text)
+            ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace")
+            : NULL;
+    ERL_NIF_TERM term =
+        utf8 != NULL
+            ? binary_term(env, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8))
+            : binary_term(env, unprintable, sizeof unprintable - 1);
+    PyErr_Clear();
+    Py_XDECREF(utf8);
+    Py_XDECREF(text);
+    return term;
+}
+
+static PyObject *
+format_traceback(PyObject *exception)
+{
+    PyObject *text = NULL, *lines = NULL, *empty = NULL;
+    PyObject *module = PyImport_ImportModule("traceback");
+    if (module != NULL)
+        lines = PyObject_CallMethod(module, "format_exception", "O", exception);
+    if (lines != NULL)
+        empty = PyUnicode_FromString("");
+    if (empty != NULL)
+        text = PyUnicode_Join(empty, lines);
+    Py_XDECREF(empty);
+    Py_XDECREF(lines);
+    Py_XDECREF(module);
+    return text;
+}
+
+/* The exception that is set, normalised, with its traceback; the error is cleared. */
+static PyObject *
+take_exception(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+ERL_NIF_TERM
+failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python)
+{
+    PyObject *exception = take_exception();
+    ERL_NIF_TERM reason;
+    if (exception == NULL)
+        reason = nif_am.am_undefined;
+    else if (!in_python && Py_IS_TYPE(exception, (PyTypeObject *)state->not_convertible))
+        reason = enif_make_tuple2(env, nif_am.am_not_convertible,
+                                  text_term(env, PyObject_Str(exception)));
+    else
+        reason = enif_make_tuple3(
+            env, text_term(env, PyType_GetName(Py_TYPE(exception))),
+            text_term(env, PyObject_Str(exception)),
+            text_term(env, format_traceback(exception)));
+    Py_XDECREF(exception);
+    return enif_make_tuple2(env, nif_am.am_error, reason);
+}
+
+void
+failure_report(ERL_NIF_TERM answer)
+{
+    ErlNifPid runtime;
+    ErlNifEnv *message_env = enif_alloc_env();
+    if (message_env == NULL)
+        return;
+    if (enif_whereis_pid(NULL, nif_am.am_erlpy_runtime, &runtime))
+        enif_send(NULL, &runtime, message_env,
+                  enif_make_tuple3(message_env, nif_am.am_erlpy, nif_am.am_cast_failed,
+                                   enif_make_copy(message_env, answer)));
+    enif_free_env(message_env);
+}

@@ -1,0 +1,18 @@
+/*
+ * failure.h: a Python exception as an Erlang term.
+ */
+#ifndef ERLPY_FAILURE_H
+#define ERLPY_FAILURE_H
+
+#include "../python/pyb.h"
+#include <erl_nif.h>
+#include <stdbool.h>
+
+/* The exception that is set, which is cleared, as {error, {Type, Message, Traceback}}:
+ * three binaries.  With `in_python` false, a value that could not be converted is
+ * {error, {not_convertible, Message}}. */
+ERL_NIF_TERM failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python);
+/* Tells the application about a failed cast, which nobody waits for. */
+void failure_report(ERL_NIF_TERM answer);
+
+#endif

@@ -1,0 +1,147 @@
+#include "interpreter.h"
+
+#include "../python/pyb.h"
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+#include "python_config.h"
+
+/* sys.executable of the interpreter that runs, to notice a start with another one. */
+static char *running_executable;
+
+const char *
+interpreter_publish_symbols(void)
+{
+    Dl_info info;
+    if (dladdr((void *)(uintptr_t)&Py_InitializeFromConfig, &info) == 0)
+        return "libpython was not found in memory";
+    if (dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) == NULL)
+        return dlerror();
+    return NULL;
+}
+
+bool
+interpreter_has_gil(void)
+{
+#ifdef Py_GIL_DISABLED
+    return false;
+#else
+    return true;
+#endif
+}
+
+const char *
+interpreter_version(void)
+{
+    return PY_VERSION;
+}
+
+static char *
+status_text(PyStatus status)
+{
+    const char *text = status.err_msg != NULL ? status.err_msg : "unknown failure";
+    return strdup(text);
+}
+
+/* As `python3` would start, but: no signal handlers (the node has its own), no command
+ * line, and the C library's streams left as they are. */
+static PyStatus
+initialise(const char *executable)
+{
+    PyConfig config;
+    PyConfig_InitPythonConfig(&config);
+    config.install_signal_handlers = 0;
+    config.parse_argv = 0;
+    config.configure_c_stdio = 0;
+    PyStatus status =
+        PyConfig_SetBytesString(&config, &config.program_name, executable);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesString(&config, &config.executable, executable);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    return status;
+}
+
+/* A line that is printed is seen at once, also when standard output is a file. */
+static void
+line_buffer_output(void)
+{
+    static const char code[] = "import sys\n"
+                               "for f in (sys.stdout, sys.stderr):\n"
+                               "    if f is not None:\n"
+                               "        f.reconfigure(line_buffering=True)\n"
+                               "del f, sys\n";
+    PyRun_SimpleString(code);
+}
+
+char *
+interpreter_start(const runtime_config *config)
+{
+    const char *executable =
+        config->executable != NULL ? config->executable : ERLPY_PYTHON_EXECUTABLE;
+    pyb_set_host(host_table());
+    if (PyImport_AppendInittab("_erlang", pyb_module_init) != 0)
+        return strdup("out of memory");
+    PyStatus status = initialise(executable);
+    if (PyStatus_Exception(status))
+        return status_text(status);
+    running_executable = strdup(executable);
+    line_buffer_output();
+    PyEval_SaveThread();
+    return NULL;
+}
+
+static char *
+exception_text(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *text = value != NULL ? PyObject_Str(value) : NULL;
+    const char *utf8 = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+    char *copy = strdup(utf8 != NULL ? utf8 : "unknown failure");
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return copy;
+}
+
+/* Puts the directories in front of sys.path, in order, each once. */
+static int
+extend_path(char **dirs)
+{
+    PyObject *path = PySys_GetObject("path");
+    if (path == NULL || !PyList_Check(path)) {
+        PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
+        return -1;
+    }
+    Py_ssize_t at = 0;
+    for (char **dir = dirs; dir != NULL && *dir != NULL; dir++) {
+        PyObject *text = PyUnicode_DecodeFSDefault(*dir);
+        int known = text != NULL ? PySequence_Contains(path, text) : -1;
+        int failed = known < 0 || (known == 0 && PyList_Insert(path, at++, text) < 0);
+        Py_XDECREF(text);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+char *
+interpreter_configure(const runtime_config *config)
+{
+    if (config->executable != NULL &&
+        strcmp(config->executable, running_executable) != 0)
+        return strdup("Python is already running with another venv: restart the node");
+    PyGILState_STATE gil = PyGILState_Ensure();
+    char *failure = NULL;
+    if (extend_path(config->python_path) < 0 || pyb_current_state() == NULL)
+        failure = exception_text();
+    PyGILState_Release(gil);
+    return failure;
+}

@@ -1,0 +1,55 @@
+/*
+ * job.h: one piece of work for Python, and who gets the answer.
+ *
+ *   state      by                                  then
+ *   PENDING -> REPLIED    the thread that ran it   it sends {py_response, Ref, Result}
+ *   PENDING -> REPLIED    stop or destroy          it sends the error
+ *   PENDING -> CANCELLED  the caller               no message will ever come
+ *
+ * Each arrow is one compare-and-swap, so there is at most one message, and none after
+ * a cancel.  A job that is cancelled before it has started does not run.
+ *
+ * A job is a resource: the caller holds it as a term when it may cancel, the queue
+ * holds one reference, which passes to the thread that runs it.
+ */
+#ifndef ERLPY_JOB_H
+#define ERLPY_JOB_H
+
+#include <erl_nif.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+typedef enum { JOB_PENDING, JOB_REPLIED, JOB_CANCELLED } job_state;
+
+typedef struct job {
+    _Atomic int state;
+    bool wants_reply;      /* false for a cast */
+    ErlNifPid caller;
+    ErlNifEnv *request_env; /* owned by the running thread once started */
+    ERL_NIF_TERM request;   /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
+    ErlNifEnv *ref_env;    /* never changes: any thread may copy from it */
+    ERL_NIF_TERM ref;
+    struct job *next; /* in a lane's queue, under its lock */
+} job;
+
+int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
+/* A pending job with one reference, or NULL when out of memory.  Copies `request` and
+ * `ref`; `ref` is the atom `none` for a cast. */
+job *job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request);
+/* Drops one reference. */
+void job_release(job *j);
+ERL_NIF_TERM job_term(ErlNifEnv *env, job *j);
+int job_from_term(ErlNifEnv *env, ERL_NIF_TERM term, job **j);
+
+/* Whoever gets true owns the answer. */
+bool job_claim(job *j, job_state as);
+/* Sends {py_response, Ref, result} to the caller if this thread wins the claim.
+ * `result` belongs to `env`, which is process independent and is cleared. */
+void job_reply(job *j, ErlNifEnv *env, ERL_NIF_TERM result);
+/* As job_reply({error, reason}) with an environment of its own.  `reason` is an atom.
+ * `caller_env` is that of the running NIF, NULL on our own threads. */
+void job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason);
+/* The request has been read: lets go of its terms. */
+void job_drop_request(job *j);
+
+#endif

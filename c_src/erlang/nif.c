@@ -1,0 +1,157 @@
+/*
+ * nif.c: the table of functions that the module py_nif gets, loading and upgrading.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "atoms.h"
+#include "buffer.h"
+#include "context.h"
+#include "interpreter.h"
+#include "job.h"
+#include "runtime.h"
+
+/* ---- Starting and stopping --------------------------------------------------------- */
+
+/* An owned copy of a binary as a C string, NULL when it is none or has a NUL in it. */
+static char *
+copy_text(ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    ErlNifBinary binary;
+    if (!enif_inspect_binary(env, term, &binary) ||
+        memchr(binary.data, 0, binary.size) != NULL)
+        return NULL;
+    char *text = malloc(binary.size + 1);
+    if (text == NULL)
+        return NULL;
+    memcpy(text, binary.data, binary.size);
+    text[binary.size] = '\0';
+    return text;
+}
+
+static char **
+copy_texts(ErlNifEnv *env, ERL_NIF_TERM list)
+{
+    unsigned length;
+    ERL_NIF_TERM head;
+    if (!enif_get_list_length(env, list, &length))
+        return NULL;
+    char **texts = calloc((size_t)length + 1, sizeof *texts);
+    for (unsigned i = 0; texts != NULL && i < length; i++) {
+        enif_get_list_cell(env, list, &head, &list);
+        texts[i] = copy_text(env, head);
+        if (texts[i] != NULL)
+            continue;
+        while (i > 0)
+            free(texts[--i]);
+        free(texts);
+        texts = NULL;
+    }
+    return texts;
+}
+
+/* (Executable | none, PythonPath, SpinMicroseconds, Threads) */
+static runtime_config *
+read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
+{
+    unsigned spin_us;
+    runtime_config *config = calloc(1, sizeof *config);
+    if (config == NULL)
+        return NULL;
+    bool own = enif_is_identical(argv[0], nif_am.am_none);
+    config->executable = own ? NULL : copy_text(env, argv[0]);
+    config->python_path = copy_texts(env, argv[1]);
+    if ((own || config->executable != NULL) && config->python_path != NULL &&
+        enif_get_uint(env, argv[2], &spin_us) && spin_us <= 1000000 &&
+        enif_get_uint(env, argv[3], &config->threads) && config->threads > 0) {
+        config->spin_ns = spin_us * 1000;
+        return config;
+    }
+    runtime_config_free(config);
+    return NULL;
+}
+
+static ERL_NIF_TERM
+start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    ErlNifPid self;
+    (void)argc;
+    runtime_config *config = read_config(env, argv);
+    if (config == NULL)
+        return enif_make_badarg(env);
+    enif_self(env, &self);
+    runtime_result result = runtime_start(config, &self);
+    if (result == RUNTIME_OK)
+        return nif_am.am_ok;
+    runtime_config_free(config);
+    return enif_make_tuple2(env, nif_am.am_error,
+                            result == RUNTIME_BUSY ? nif_am.am_started
+                                                   : nif_am.am_enomem);
+}
+
+static ERL_NIF_TERM
+stop_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    (void)argv;
+    runtime_stop(env);
+    return nif_am.am_ok;
+}
+
+static ERL_NIF_TERM
+version_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    ERL_NIF_TERM term;
+    const char *version = interpreter_version();
+    size_t size = strlen(version);
+    (void)argc;
+    (void)argv;
+    memcpy(enif_make_new_binary(env, size, &term), version, size);
+    return term;
+}
+
+/* ---- The library -------------------------------------------------------------------- */
+
+static int
+open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
+{
+    nif_atoms_init(env);
+    return buffer_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
+                   job_open_type(env, flags) != 0
+               ? 1
+               : 0;
+}
+
+static int
+load(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
+{
+    (void)priv_data;
+    (void)info;
+    if (interpreter_publish_symbols() != NULL)
+        return 2;
+    return open_types(env, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER);
+}
+
+static int
+upgrade(ErlNifEnv *env, void **priv_data, void **old_priv_data, ERL_NIF_TERM info)
+{
+    (void)old_priv_data;
+    return load(env, priv_data, info);
+}
+
+static ErlNifFunc functions[] = {
+    {"start", 4, start_nif, 0},
+    {"stop", 0, stop_nif, 0},
+    {"version", 0, version_nif, 0},
+    {"context_new", 0, context_new_nif, 0},
+    {"context_destroy", 1, context_destroy_nif, 0},
+    {"is_context", 1, is_context_nif, 0},
+    {"submit", 4, submit_nif, 0},
+    {"cancel", 1, cancel_nif, 0},
+    {"buffer_new", 2, buffer_new_nif, 0},
+    {"buffer_write", 2, buffer_write_nif, 0},
+    {"buffer_close", 1, buffer_close_nif, 0},
+    {"is_buffer", 1, is_buffer_nif, 0},
+};
+
+ERL_NIF_INIT(py_nif, functions, load, NULL, upgrade, NULL)

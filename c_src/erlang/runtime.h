@@ -1,0 +1,67 @@
+/*
+ * runtime.h: the one interpreter of the node, and the threads around it.
+ *
+ *   DOWN --start--> STARTING --main thread--> UP --stop--> PARKED --start--> STARTING
+ *                       `--> FAILED (CPython would not start; final)
+ *
+ * CPython is started once, on a thread of ours that stays: it is Python's main thread,
+ * takes the application up again after a stop, and watches the pool while jobs queue.
+ * The interpreter is never finalised: extension modules do not survive it, and threads
+ * that come back later would die.
+ *
+ * LOCK.  `runtime_lock` guards the state and the list of contexts; an executor's lock
+ * may be taken under it, never the other way round.
+ */
+#ifndef ERLPY_RUNTIME_H
+#define ERLPY_RUNTIME_H
+
+#include <erl_nif.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "executor.h"
+
+typedef struct runtime_config {
+    char *executable;   /* what sys.executable shall be */
+    char **python_path; /* put in front of sys.path; NULL-terminated */
+    uint32_t spin_ns;
+    unsigned threads; /* workers of the pool */
+} runtime_config;
+
+void runtime_config_free(runtime_config *config);
+
+typedef enum { RUNTIME_OK, RUNTIME_BUSY, RUNTIME_NOMEM } runtime_result;
+
+/* Starts Python, or takes it up again, and later sends `owner` {erlpy, started, ok} or
+ * {erlpy, started, {error, Text}}.  Takes the config.  RUNTIME_BUSY: it is up already,
+ * or on its way. */
+runtime_result runtime_start(runtime_config *config, const ErlNifPid *owner);
+/* Refuses new jobs, answers all pending ones {error, stopped}, ends every context, and
+ * sends the owner {erlpy, stopped} once no worker thread is left, which a blocked one may
+ * put off. */
+void runtime_stop(ErlNifEnv *caller_env);
+
+/* The executor of calls that name no context (borrowed), or NULL when not up. */
+executor *runtime_pool(void);
+/* A new context, known to runtime_stop(); NULL when not up or out of memory. */
+executor *runtime_context_new(void);
+/* Forgets a context. */
+void runtime_context_remove(executor *ex);
+
+/* Says that jobs queue behind an active worker while others are idle. */
+void runtime_watch_pool(void);
+/* Threads that may run Python at the same time. */
+unsigned runtime_parallelism(void);
+
+/* How long a thread of ours spins before it sleeps. */
+uint32_t runtime_spin_ns(void);
+
+/* Threads of ours that are waiting for the GIL. */
+void runtime_gil_wanted(int change);
+bool runtime_gil_is_wanted(void);
+
+void runtime_thread_started(void);
+void runtime_thread_ended(void);
+void runtime_name_thread(const char *name);
+
+#endif
