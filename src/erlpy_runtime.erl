@@ -1,0 +1,179 @@
+%% @private
+%% The process that owns the interpreter: it starts and stops it with the application,
+%% keeps the contexts of `py:start_contexts/0,1', passes messages from Python on to other
+%% nodes and logs failed casts.
+-module(erlpy_runtime).
+-behaviour(gen_server).
+
+-include_lib("kernel/include/logger.hrl").
+
+-export([start_link/0, start_contexts/1, stop_contexts/0, contexts/0]).
+-export([default_contexts/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-define(CONTEXTS, {erlpy, contexts}).
+%% How long a stop waits for Python threads that are in the middle of something.
+-define(STOP_TIMEOUT, 2000).
+
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% The contexts that are running, started first if there are none.
+-spec start_contexts(pos_integer()) ->
+    {ok, [py_context:context()]} | {error, py:reason()}.
+start_contexts(Count) ->
+    call({start_contexts, Count}).
+
+-spec stop_contexts() -> ok.
+stop_contexts() ->
+    case call(stop_contexts) of
+        ok -> ok;
+        {error, not_started} -> ok
+    end.
+
+-spec contexts() -> {} | tuple().
+contexts() ->
+    persistent_term:get(?CONTEXTS, {}).
+
+-spec default_contexts() -> pos_integer().
+default_contexts() ->
+    case application:get_env(erlpy, contexts) of
+        {ok, Count} when is_integer(Count), Count > 0 -> Count;
+        {ok, Other} -> error({bad_setting, contexts, Other});
+        undefined -> erlang:system_info(schedulers_online)
+    end.
+
+call(Request) ->
+    try
+        gen_server:call(?MODULE, Request, infinity)
+    catch
+        exit:{noproc, _} -> {error, not_started};
+        exit:{shutdown, _} -> {error, stopped}
+    end.
+
+%% ---- The server ----------------------------------------------------------------
+
+-spec init([]) -> {ok, no_state} | {stop, term()}.
+init([]) ->
+    process_flag(trap_exit, true),
+    try start_python() of
+        ok -> {ok, no_state};
+        {error, Reason} -> {stop, {python, Reason}}
+    catch
+        error:{bad_setting, Name, Value} -> {stop, {bad_setting, Name, Value}}
+    end.
+
+start_python() ->
+    ok = py_nif:start(executable(), python_path(), spin_us(), default_contexts()),
+    receive
+        {erlpy, started, Result} -> Result
+    end.
+
+-spec handle_call(term(), gen_server:from(), no_state) -> {reply, term(), no_state}.
+handle_call({start_contexts, Count}, _From, State) ->
+    {reply, ensure_contexts(contexts(), Count), State};
+handle_call(stop_contexts, _From, State) ->
+    drop_contexts(),
+    {reply, ok, State};
+handle_call(Request, _From, State) ->
+    {reply, {error, {unknown_request, Request}}, State}.
+
+-spec handle_cast(term(), no_state) -> {noreply, no_state}.
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), no_state) -> {noreply, no_state}.
+handle_info({erlpy, relay, To, Message}, State) ->
+    _ = erlang:send(To, Message, [noconnect]) =:= noconnect andalso
+        spawn(erlang, send, [To, Message]),
+    {noreply, State};
+handle_info({erlpy, cast_failed, {error, {_Type, _Message, Traceback}}}, State) ->
+    ?LOG_ERROR("erlpy: a cast failed~n~ts", [Traceback]),
+    {noreply, State};
+handle_info({erlpy, cast_failed, {error, Reason}}, State) ->
+    ?LOG_ERROR("erlpy: a cast failed: ~tp", [Reason]),
+    {noreply, State};
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+-spec terminate(term(), no_state) -> ok.
+terminate(_Reason, _State) ->
+    drop_contexts(),
+    ok = py_nif:stop(),
+    receive
+        {erlpy, stopped} -> ok
+    after ?STOP_TIMEOUT -> ok
+    end.
+
+ensure_contexts({}, Count) ->
+    case new_contexts(Count, []) of
+        {ok, Contexts} ->
+            persistent_term:put(?CONTEXTS, list_to_tuple(Contexts)),
+            {ok, Contexts};
+        {error, _} = Error ->
+            Error
+    end;
+ensure_contexts(Running, _Count) ->
+    {ok, tuple_to_list(Running)}.
+
+new_contexts(0, Contexts) ->
+    {ok, lists:reverse(Contexts)};
+new_contexts(Left, Contexts) ->
+    case py_nif:context_new() of
+        {ok, Context} -> new_contexts(Left - 1, [Context | Contexts]);
+        {error, _} = Error -> Error
+    end.
+
+drop_contexts() ->
+    Contexts = contexts(),
+    _ = persistent_term:erase(?CONTEXTS),
+    lists:foreach(fun py_nif:context_destroy/1, tuple_to_list(Contexts)).
+
+%% ---- Settings ------------------------------------------------------------------
+
+spin_us() ->
+    case application:get_env(erlpy, spin_us, 20) of
+        Spin when is_integer(Spin), Spin >= 0, Spin =< 1000000 -> Spin;
+        Other -> error({bad_setting, spin_us, Other})
+    end.
+
+python_path() ->
+    Dirs = application:get_env(erlpy, python_path, []),
+    is_list(Dirs) orelse error({bad_setting, python_path, Dirs}),
+    [directory(python_path, Dir) || Dir <- Dirs] ++
+        [directory(python_path, filename:join(py_nif:priv_dir(), "python"))].
+
+directory(Setting, Dir) ->
+    try
+        filename_bytes(filename:absname(Dir))
+    catch
+        error:_ -> error({bad_setting, Setting, Dir})
+    end.
+
+filename_bytes(Name) when is_binary(Name) ->
+    Name;
+filename_bytes(Name) ->
+    Bytes = unicode:characters_to_binary(Name, unicode, file:native_name_encoding()),
+    true = is_binary(Bytes),
+    Bytes.
+
+%% The interpreter of the virtual environment, or `none': the one it was built for.
+executable() ->
+    case application:get_env(erlpy, venv) of
+        {ok, Venv} when Venv =/= undefined -> venv_python(directory(venv, Venv), Venv);
+        _ -> none
+    end.
+
+venv_python(Dir, Venv) ->
+    Python = filename:join([Dir, "bin", "python"]),
+    Site = filename:join([Dir, "lib", ["python", minor_version()], "site-packages"]),
+    case {filelib:is_regular(Python), filelib:is_dir(Site)} of
+        {true, true} -> Python;
+        {false, _} -> error({bad_setting, venv, {no_python, Venv}});
+        {true, false} -> error({bad_setting, venv, {not_for_python, minor_version(), Venv}})
+    end.
+
+minor_version() ->
+    [Major, Minor | _] = string:split(binary_to_list(py_nif:version()), ".", all),
+    Major ++ "." ++ Minor.

@@ -1,0 +1,327 @@
+%% @doc Calls Python from Erlang.
+%%
+%% Every function that takes code or a call comes in two forms: with a context
+%% ({@link py_context}) as its first argument, where it runs on that context's own thread
+%% and namespace, and without, where it runs on a pool of threads in the interpreter's own
+%% `__main__'.
+%%
+%% Module and function names are atoms, binaries or strings; a function may be dotted
+%% (`py:call(os, 'path.join', [<<"a">>, <<"b">>])').  Terms are converted as described in
+%% the guide of buffers and terms: binaries that are UTF-8 become `str', others `bytes'.
+%%
+%% Answers are `{ok, Value}', or `ok' for `exec', or `{error, Reason}':
+%% <dl>
+%% <dt>`{Type, Message, Traceback}'</dt><dd>Python raised; three binaries</dd>
+%% <dt>`{not_convertible, Text}'</dt><dd>an argument or the result has no counterpart on
+%% the other side; a result was computed all the same</dd>
+%% <dt>`timeout'</dt><dd>no answer in time; none will arrive later</dd>
+%% <dt>`not_started'</dt><dd>the application erlpy is not running</dd>
+%% <dt>`stopped', `destroyed'</dt><dd>the application or the context ended before there was
+%% an answer</dd>
+%% </dl>
+%% Arguments of a wrong type raise `badarg'.
+-module(py).
+
+-export([call/3, call/4, call/5, call/6]).
+-export([eval/1, eval/2, eval/3, eval/4, exec/1, exec/2, exec/3]).
+-export([cast/3, cast/4, cast/5]).
+-export([spawn_call/3, spawn_call/4, spawn_call/5, await/1, await/2]).
+-export([start_contexts/0, start_contexts/1, stop_contexts/0, context/0, context/1]).
+-export([version/0]).
+-export([format_error/2]).
+
+-export_type([name/0, args/0, kwargs/0, result/0, reason/0, exception/0]).
+
+-type name() :: atom() | binary() | string().
+-type args() :: [term()].
+-type kwargs() :: #{atom() | binary() => term()}.
+-type exception() :: {Type :: binary(), Message :: binary(), Traceback :: binary()}.
+-type reason() ::
+    exception()
+    | {not_convertible, binary()}
+    | timeout
+    | not_started
+    | stopped
+    | destroyed
+    | enomem
+    | system_limit.
+-type result() :: {ok, term()} | {error, reason()}.
+
+-define(IS_NAME(N), (is_atom(N) orelse is_binary(N) orelse is_list(N))).
+-define(IS_TIMEOUT(T),
+    (T =:= infinity orelse (is_integer(T) andalso T >= 0 andalso T =< 16#FFFFFFFF))
+).
+
+%% ---- Calls -----------------------------------------------------------------------
+
+%% @equiv call(Module, Function, Args, #{}, infinity)
+-spec call(name(), name(), args()) -> result().
+call(Module, Function, Args) ->
+    call_on(pool, Module, Function, Args, #{}, infinity, [Module, Function, Args]).
+
+%% @doc Calls `Module.Function(*Args, **Kwargs)', or with a context first
+%% `Module.Function(*Args)'.
+-spec call(name(), name(), args(), kwargs()) -> result();
+          (py_context:context(), name(), name(), args()) -> result().
+call(Context, Module, Function, Args) when is_reference(Context) ->
+    call_on(Context, Module, Function, Args, #{}, infinity,
+            [Context, Module, Function, Args]);
+call(Module, Function, Args, Kwargs) ->
+    call_on(pool, Module, Function, Args, Kwargs, infinity,
+            [Module, Function, Args, Kwargs]).
+
+%% @doc Calls `Module.Function(*Args, **Kwargs)' and waits at most `Timeout' milliseconds
+%% for the answer; or with a context first, without a limit.  The default is `infinity'.
+%% A call that is still queued when its time is over does not run; one that runs already
+%% goes on, and its answer is dropped.
+-spec call(name(), name(), args(), kwargs(), timeout()) -> result();
+          (py_context:context(), name(), name(), args(), kwargs()) -> result().
+call(Context, Module, Function, Args, Kwargs) when is_reference(Context) ->
+    call_on(Context, Module, Function, Args, Kwargs, infinity,
+            [Context, Module, Function, Args, Kwargs]);
+call(Module, Function, Args, Kwargs, Timeout) ->
+    call_on(pool, Module, Function, Args, Kwargs, Timeout,
+            [Module, Function, Args, Kwargs, Timeout]).
+
+%% @doc As `call/5' on a context.
+-spec call(py_context:context(), name(), name(), args(), kwargs(), timeout()) -> result().
+call(Context, Module, Function, Args, Kwargs, Timeout) ->
+    call_on(Context, Module, Function, Args, Kwargs, Timeout,
+            [Context, Module, Function, Args, Kwargs, Timeout]).
+
+call_on(Target, Module, Function, Args, Kwargs, Timeout, _All) when
+    is_atom(Module), is_atom(Function), is_list(Args), is_map(Kwargs), ?IS_TIMEOUT(Timeout)
+->
+    run(Target, {call, Module, Function, Args, Kwargs}, Timeout, _All);
+call_on(Target, Module, Function, Args, Kwargs, Timeout, All) ->
+    Request = call_request(Module, Function, Args, Kwargs, All),
+    run(Target, Request, timeout(Timeout, All), All).
+
+call_request(Module, Function, Args, Kwargs, All) ->
+    is_list(Args) orelse badarg(All, Args, "not a list of arguments"),
+    is_map(Kwargs) orelse badarg(All, Kwargs, "not a map of keyword arguments"),
+    {call, name(Module, All), name(Function, All), Args, Kwargs}.
+
+%% ---- Source text -------------------------------------------------------------------
+
+%% @equiv eval(Code, #{}, infinity)
+-spec eval(iodata()) -> result().
+eval(Code) ->
+    eval_on(pool, Code, #{}, infinity, [Code]).
+
+%% @doc The value of an expression, with `Locals' as additional names; or of one in a
+%% context.
+-spec eval(iodata(), kwargs()) -> result();
+          (py_context:context(), iodata()) -> result().
+eval(Context, Code) when is_reference(Context) ->
+    eval_on(Context, Code, #{}, infinity, [Context, Code]);
+eval(Code, Locals) ->
+    eval_on(pool, Code, Locals, infinity, [Code, Locals]).
+
+%% @doc As `eval/2' with a timeout in milliseconds; or with a context and names.
+-spec eval(iodata(), kwargs(), timeout()) -> result();
+          (py_context:context(), iodata(), kwargs()) -> result().
+eval(Context, Code, Locals) when is_reference(Context) ->
+    eval_on(Context, Code, Locals, infinity, [Context, Code, Locals]);
+eval(Code, Locals, Timeout) ->
+    eval_on(pool, Code, Locals, Timeout, [Code, Locals, Timeout]).
+
+%% @doc As `eval/3' on a context, with a timeout in milliseconds.
+-spec eval(py_context:context(), iodata(), kwargs(), timeout()) -> result().
+eval(Context, Code, Locals, Timeout) ->
+    eval_on(Context, Code, Locals, Timeout, [Context, Code, Locals, Timeout]).
+
+eval_on(Target, Code, Locals, Timeout, All) ->
+    is_map(Locals) orelse badarg(All, Locals, "not a map of names"),
+    run(Target, {eval, text(Code, All), Locals}, timeout(Timeout, All), All).
+
+%% @doc Runs statements in the interpreter's own `__main__'.
+-spec exec(iodata()) -> ok | {error, reason()}.
+exec(Code) ->
+    exec_on(pool, Code, infinity, [Code]).
+
+%% @doc Runs statements in a context, whose namespace keeps what they define.
+-spec exec(py_context:context(), iodata()) -> ok | {error, reason()}.
+exec(Context, Code) ->
+    exec_on(Context, Code, infinity, [Context, Code]).
+
+%% @doc As `exec/2' with a timeout in milliseconds.
+-spec exec(py_context:context(), iodata(), timeout()) -> ok | {error, reason()}.
+exec(Context, Code, Timeout) ->
+    exec_on(Context, Code, Timeout, [Context, Code, Timeout]).
+
+exec_on(Target, Code, Timeout, All) ->
+    run(Target, {exec, text(Code, All)}, timeout(Timeout, All), All).
+
+%% ---- Without waiting ------------------------------------------------------------------
+
+%% @equiv cast(Module, Function, Args, #{})
+-spec cast(name(), name(), args()) -> ok | {error, reason()}.
+cast(Module, Function, Args) ->
+    cast_on(pool, Module, Function, Args, #{}, [Module, Function, Args]).
+
+%% @doc Queues a call and forgets it.  What it raises is logged as an error.
+-spec cast(name(), name(), args(), kwargs()) -> ok | {error, reason()};
+          (py_context:context(), name(), name(), args()) -> ok | {error, reason()}.
+cast(Context, Module, Function, Args) when is_reference(Context) ->
+    cast_on(Context, Module, Function, Args, #{}, [Context, Module, Function, Args]);
+cast(Module, Function, Args, Kwargs) ->
+    cast_on(pool, Module, Function, Args, Kwargs, [Module, Function, Args, Kwargs]).
+
+%% @doc As `cast/4' on a context.
+-spec cast(py_context:context(), name(), name(), args(), kwargs()) ->
+    ok | {error, reason()}.
+cast(Context, Module, Function, Args, Kwargs) ->
+    cast_on(Context, Module, Function, Args, Kwargs,
+            [Context, Module, Function, Args, Kwargs]).
+
+cast_on(Target, Module, Function, Args, Kwargs, All) ->
+    Request = call_request(Module, Function, Args, Kwargs, All),
+    submit(Target, none, Request, All).
+
+%% @equiv spawn_call(Module, Function, Args, #{})
+-spec spawn_call(name(), name(), args()) -> reference() | {error, reason()}.
+spawn_call(Module, Function, Args) ->
+    spawn_call_on(pool, Module, Function, Args, #{}, [Module, Function, Args]).
+
+%% @doc Queues a call.  The calling process gets `{py_response, Ref, Result}' when it is
+%% done; {@link await/1} takes that message.
+-spec spawn_call(name(), name(), args(), kwargs()) -> reference() | {error, reason()};
+                (py_context:context(), name(), name(), args()) ->
+                    reference() | {error, reason()}.
+spawn_call(Context, Module, Function, Args) when is_reference(Context) ->
+    spawn_call_on(Context, Module, Function, Args, #{}, [Context, Module, Function, Args]);
+spawn_call(Module, Function, Args, Kwargs) ->
+    spawn_call_on(pool, Module, Function, Args, Kwargs, [Module, Function, Args, Kwargs]).
+
+%% @doc As `spawn_call/4' on a context.
+-spec spawn_call(py_context:context(), name(), name(), args(), kwargs()) ->
+    reference() | {error, reason()}.
+spawn_call(Context, Module, Function, Args, Kwargs) ->
+    spawn_call_on(Context, Module, Function, Args, Kwargs,
+                  [Context, Module, Function, Args, Kwargs]).
+
+spawn_call_on(Target, Module, Function, Args, Kwargs, All) ->
+    Request = call_request(Module, Function, Args, Kwargs, All),
+    Ref = make_ref(),
+    case submit(Target, Ref, Request, All) of
+        ok -> Ref;
+        {error, _} = Error -> Error
+    end.
+
+%% @equiv await(Ref, infinity)
+-spec await(reference()) -> result().
+await(Ref) ->
+    await(Ref, infinity).
+
+%% @doc Waits for the answer of a `spawn_call'.  After `{error, timeout}' it may still come,
+%% and can be awaited again.
+-spec await(reference(), timeout()) -> result().
+await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
+    py_wait:response(Ref, Timeout);
+await(Ref, Timeout) when is_reference(Ref) ->
+    badarg([Ref, Timeout], Timeout, "not a timeout");
+await(Ref, Timeout) ->
+    badarg([Ref, Timeout], Ref, "not a reference").
+
+%% ---- Contexts ----------------------------------------------------------------------------
+
+%% @doc Starts as many contexts as the setting `contexts' says.
+-spec start_contexts() -> {ok, [py_context:context()]} | {error, reason()}.
+start_contexts() ->
+    start_contexts(erlpy_runtime:default_contexts()).
+
+%% @doc Starts the contexts that {@link context/0} gives out.  When they run already, the
+%% answer is those, whatever their number.
+-spec start_contexts(pos_integer()) -> {ok, [py_context:context()]} | {error, reason()}.
+start_contexts(Count) when is_integer(Count), Count > 0, Count =< 4096 ->
+    erlpy_runtime:start_contexts(Count);
+start_contexts(Count) ->
+    badarg([Count], Count, "not a number of contexts from 1 to 4096").
+
+%% @doc Ends them.  Their pending calls answer `{error, destroyed}'.
+-spec stop_contexts() -> ok.
+stop_contexts() ->
+    erlpy_runtime:stop_contexts().
+
+%% @doc A context that suits the calling process: one a scheduler, as far as there are
+%% enough.  Starts them when none runs; raises `not_started' when the application does not
+%% run.
+-spec context() -> py_context:context().
+context() ->
+    Contexts = running_contexts(),
+    Index = (erlang:system_info(scheduler_id) - 1) rem tuple_size(Contexts),
+    element(Index + 1, Contexts).
+
+%% @doc The `N'th of them, from 1 on.
+-spec context(pos_integer()) -> py_context:context().
+context(N) ->
+    Contexts = running_contexts(),
+    case is_integer(N) andalso N > 0 andalso N =< tuple_size(Contexts) of
+        true -> element(N, Contexts);
+        false -> badarg([N], N, "not the number of a running context")
+    end.
+
+running_contexts() ->
+    case erlpy_runtime:contexts() of
+        {} ->
+            case start_contexts() of
+                {ok, Contexts} -> list_to_tuple(Contexts);
+                {error, Reason} -> error(Reason)
+            end;
+        Contexts ->
+            Contexts
+    end.
+
+%% @doc The version of Python, for instance `{ok, <<"3.11.2">>}'.
+-spec version() -> {ok, binary()}.
+version() ->
+    {ok, py_nif:version()}.
+
+%% ---- Arguments ----------------------------------------------------------------------------
+
+run(pool, Request, Timeout, _All) ->
+    py_wait:call(pool, Request, Timeout);
+run(Context, Request, Timeout, All) ->
+    is_reference(Context) andalso py_nif:is_context(Context) orelse
+        badarg(All, Context, "not a context"),
+    py_wait:call(Context, Request, Timeout).
+
+submit(Target, Ref, Request, All) ->
+    Target =:= pool orelse (is_reference(Target) andalso py_nif:is_context(Target)) orelse
+        badarg(All, Target, "not a context"),
+    py_nif:submit(Target, Ref, Request, false).
+
+name(Name, _All) when is_atom(Name); is_binary(Name) ->
+    Name;
+name(Name, All) when is_list(Name) ->
+    text(Name, All);
+name(Name, All) ->
+    badarg(All, Name, "not a name: an atom, a binary or a string").
+
+text(Text, All) ->
+    try unicode:characters_to_binary(Text) of
+        Binary when is_binary(Binary) -> Binary;
+        _ -> badarg(All, Text, "not text in UTF-8")
+    catch
+        error:badarg -> badarg(All, Text, "not text: a binary or a string")
+    end.
+
+timeout(Timeout, _All) when ?IS_TIMEOUT(Timeout) ->
+    Timeout;
+timeout(Timeout, All) ->
+    badarg(All, Timeout, "not a timeout: milliseconds or infinity").
+
+-spec badarg([term()], term(), string()) -> no_return().
+badarg(All, Wrong, Text) ->
+    Position = position(Wrong, All, 1),
+    Info = #{module => ?MODULE, cause => #{Position => Text}},
+    erlang:error(badarg, All, [{error_info, Info}]).
+
+position(Wrong, [Wrong | _], N) -> N;
+position(Wrong, [_ | Rest], N) -> position(Wrong, Rest, N + 1).
+
+%% @private
+-spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
+format_error(_Reason, [{_M, _F, _A, Info} | _]) ->
+    maps:get(cause, proplists:get_value(error_info, Info, #{}), #{}).

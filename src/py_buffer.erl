@@ -1,0 +1,147 @@
+%% @doc Byte buffers from Erlang processes into Python.
+%%
+%% A buffer is written here and read in Python as `erlang.PyBuffer', a file object, while
+%% the data is still arriving.  Pass it as an argument of a call, also inside a map or a
+%% list.
+%%
+%% ```
+%% {ok, Buf} = py_buffer:new(),
+%% Ref = py:spawn_call(json, load, [Buf]),
+%% ok = py_buffer:write(Buf, <<"[1, 2,">>),
+%% ok = py_buffer:write(Buf, <<" 3]">>),
+%% ok = py_buffer:close(Buf),
+%% {ok, [1, 2, 3]} = py:await(Ref).
+%% '''
+%%
+%% Binaries of 2 KiB or more are not copied: Python reads the very bytes that were
+%% written.  A process that goes on appending to such a binary
+%% (`<<Bin/binary, More/binary>>') keeps Python's bytes as they were, but each append then
+%% costs a copy of the whole: write the pieces instead.
+%%
+%% Any process may write.  Each write is atomic: its bytes are in one piece in the stream,
+%% and on an error none of them is.
+-module(py_buffer).
+
+-export([new/0, new/1, write/2, close/1]).
+-export([format_error/2]).
+
+-export_type([buffer/0, options/0]).
+
+-type buffer() :: reference().
+-type options() :: #{
+    content_length => non_neg_integer() | undefined,
+    copy => auto | always,
+    seekable => true
+}.
+
+-define(MAX_LENGTH, 16#7FFFFFFFFFFFFFFF).
+%% A part of a larger binary keeps all of that alive: copied when it is at most this large
+%% and under half of it.
+-define(MAX_COPIED_PART, 16384).
+%% Smaller binaries are copied in any case (ADOPT_MIN_BYTES in c_src/erlang/buffer.c).
+-define(MIN_ADOPTED, 2048).
+
+%% @doc A buffer whose length is not known.  An idle one costs under 1 KiB.
+-spec new() -> {ok, buffer()} | {error, enomem}.
+new() ->
+    py_nif:buffer_new(undefined, auto).
+
+%% @doc A buffer of which `Length' bytes are expected, or one with options.
+%%
+%% The length is a promise, not a limit, and nothing is allocated for it: once so many
+%% bytes have been read, Python's blocking reads answer `b""' without waiting for
+%% {@link close/1}; less (with a close) is a normal end, more can be read too.
+%%
+%% Options: `content_length' (default `undefined'); `copy' (`auto', or `always': nothing is
+%% shared with the binaries that are written, for writers that want their memory back
+%% at once); `seekable' (only `true' so far).
+-spec new(non_neg_integer() | undefined | options()) -> {ok, buffer()} | {error, enomem}.
+new(undefined) ->
+    new();
+new(Length) when is_integer(Length), Length >= 0, Length =< ?MAX_LENGTH ->
+    py_nif:buffer_new(Length, auto);
+new(Options) when is_map(Options) ->
+    maps:foreach(fun(Name, Value) -> check_option(Name, Value, Options) end, Options),
+    Length = maps:get(content_length, Options, undefined),
+    py_nif:buffer_new(Length, maps:get(copy, Options, auto));
+new(Other) ->
+    badarg([Other], 1, "not a length from 0 to 2^63-1, undefined, or a map of options").
+
+check_option(content_length, undefined, _Options) ->
+    ok;
+check_option(content_length, Length, _Options) when
+    is_integer(Length), Length >= 0, Length =< ?MAX_LENGTH
+->
+    ok;
+check_option(copy, Copy, _Options) when Copy =:= auto; Copy =:= always ->
+    ok;
+check_option(seekable, true, _Options) ->
+    ok;
+check_option(Name, Value, Options) ->
+    Known = lists:member(Name, [content_length, copy, seekable]),
+    Text =
+        case Known of
+            true -> io_lib:format("option ~tp cannot be ~tp", [Name, Value]);
+            false -> io_lib:format("~tp is not an option", [Name])
+        end,
+    badarg([Options], 1, unicode:characters_to_list(Text)).
+
+%% @doc Appends bytes.
+%%
+%% `{error, closed}': the buffer was closed, here or by Python.  `{error, too_large}': more
+%% than 2^63-1 bytes in all.  `{error, enomem}'.  After an error nothing was written.
+-spec write(buffer(), iodata()) -> ok | {error, closed | too_large | enomem}.
+write(Buffer, Data) when is_binary(Data) ->
+    try
+        py_nif:buffer_write(Buffer, compact(Data))
+    catch
+        error:badarg -> bad_buffer([Buffer, Data])
+    end;
+write(Buffer, Data) ->
+    Binaries =
+        try
+            [compact(Binary) || Binary <- erlang:iolist_to_iovec(Data)]
+        catch
+            error:badarg -> badarg([Buffer, Data], 2, "not iodata")
+        end,
+    try
+        py_nif:buffer_write(Buffer, Binaries)
+    catch
+        error:badarg -> bad_buffer([Buffer, Data])
+    end.
+
+%% @doc Says that no more bytes will come.  Python's reads return what is left, and then
+%% `b""'.  Closing again is `ok'.
+-spec close(buffer()) -> ok.
+close(Buffer) ->
+    try
+        py_nif:buffer_close(Buffer)
+    catch
+        error:badarg -> bad_buffer([Buffer])
+    end.
+
+compact(Binary) when byte_size(Binary) < ?MIN_ADOPTED; byte_size(Binary) > ?MAX_COPIED_PART ->
+    Binary;
+compact(Binary) ->
+    case binary:referenced_byte_size(Binary) > 2 * byte_size(Binary) of
+        true -> binary:copy(Binary);
+        false -> Binary
+    end.
+
+%% ---- Errors --------------------------------------------------------------------------
+
+-spec bad_buffer([term()]) -> no_return().
+bad_buffer([Buffer | _] = Args) when is_reference(Buffer), node(Buffer) =/= node() ->
+    badarg(Args, 1, "buffer of another node");
+bad_buffer(Args) ->
+    badarg(Args, 1, "not a buffer").
+
+-spec badarg([term()], pos_integer(), string()) -> no_return().
+badarg(Args, Position, Text) ->
+    Info = #{module => ?MODULE, cause => #{Position => Text}},
+    erlang:error(badarg, Args, [{error_info, Info}]).
+
+%% @private
+-spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
+format_error(_Reason, [{_M, _F, _A, Info} | _]) ->
+    maps:get(cause, proplists:get_value(error_info, Info, #{}), #{}).

@@ -1,0 +1,89 @@
+%% @doc Contexts: a thread of its own in Python, with a namespace of its own.
+%%
+%% What `exec' defines stays; libraries that keep state per thread (database connections,
+%% event loops) are safe in a context, since all its calls run on the one thread, in the
+%% order in which they were made.  In a context the module `__main__' of a call is its own
+%% namespace.
+%%
+%% A context ends by {@link destroy/1}, with the application, or when no process holds its
+%% term any more (queued calls still run then).
+-module(py_context).
+
+-export([new/0, new/1, destroy/1]).
+-export([call/4, call/5, call/6, eval/2, eval/3, eval/4, exec/2, exec/3]).
+-export([format_error/2]).
+
+-export_type([context/0]).
+
+-type context() :: reference().
+
+%% @equiv new(#{})
+-spec new() -> {ok, context()} | {error, py:reason()}.
+new() ->
+    py_nif:context_new().
+
+%% @doc A new context.  There are no options yet: an unknown one raises `badarg'.
+-spec new(#{}) -> {ok, context()} | {error, py:reason()}.
+new(Options) when Options =:= #{} ->
+    new();
+new(Options) ->
+    Text = "not a map of known options",
+    Info = #{module => ?MODULE, cause => #{1 => Text}},
+    erlang:error(badarg, [Options], [{error_info, Info}]).
+
+%% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}'.
+-spec destroy(context()) -> ok.
+destroy(Context) ->
+    case is_reference(Context) andalso py_nif:is_context(Context) of
+        true ->
+            py_nif:context_destroy(Context);
+        false ->
+            Info = #{module => ?MODULE, cause => #{1 => "not a context"}},
+            erlang:error(badarg, [Context], [{error_info, Info}])
+    end.
+
+%% @equiv py:call(Context, Module, Function, Args)
+-spec call(context(), py:name(), py:name(), py:args()) -> py:result().
+call(Context, Module, Function, Args) ->
+    py:call(Context, Module, Function, Args, #{}, infinity).
+
+%% @equiv py:call(Context, Module, Function, Args, Kwargs)
+-spec call(context(), py:name(), py:name(), py:args(), py:kwargs()) -> py:result().
+call(Context, Module, Function, Args, Kwargs) ->
+    py:call(Context, Module, Function, Args, Kwargs, infinity).
+
+%% @equiv py:call(Context, Module, Function, Args, Kwargs, Timeout)
+-spec call(context(), py:name(), py:name(), py:args(), py:kwargs(), timeout()) ->
+    py:result().
+call(Context, Module, Function, Args, Kwargs, Timeout) ->
+    py:call(Context, Module, Function, Args, Kwargs, Timeout).
+
+%% @equiv py:eval(Context, Code)
+-spec eval(context(), iodata()) -> py:result().
+eval(Context, Code) ->
+    py:eval(Context, Code, #{}, infinity).
+
+%% @equiv py:eval(Context, Code, Locals)
+-spec eval(context(), iodata(), py:kwargs()) -> py:result().
+eval(Context, Code, Locals) ->
+    py:eval(Context, Code, Locals, infinity).
+
+%% @equiv py:eval(Context, Code, Locals, Timeout)
+-spec eval(context(), iodata(), py:kwargs(), timeout()) -> py:result().
+eval(Context, Code, Locals, Timeout) ->
+    py:eval(Context, Code, Locals, Timeout).
+
+%% @equiv py:exec(Context, Code)
+-spec exec(context(), iodata()) -> ok | {error, py:reason()}.
+exec(Context, Code) ->
+    py:exec(Context, Code, infinity).
+
+%% @equiv py:exec(Context, Code, Timeout)
+-spec exec(context(), iodata(), timeout()) -> ok | {error, py:reason()}.
+exec(Context, Code, Timeout) ->
+    py:exec(Context, Code, Timeout).
+
+%% @private
+-spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
+format_error(Reason, Stacktrace) ->
+    py:format_error(Reason, Stacktrace).

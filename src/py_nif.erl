@@ -1,0 +1,82 @@
+%% @private
+%% The functions of the C library.  No logic: `py', `py_context' and `py_buffer' check
+%% arguments and decide; see `c_src/erlang/nif.c'.
+-module(py_nif).
+
+-export([start/4, stop/0, version/0, priv_dir/0]).
+-export([context_new/0, context_destroy/1, is_context/1]).
+-export([submit/4, cancel/1]).
+-export([buffer_new/2, buffer_write/2, buffer_close/1, is_buffer/1]).
+
+-export_type([job/0, request/0]).
+
+-nifs([
+    start/4, stop/0, version/0,
+    context_new/0, context_destroy/1, is_context/1,
+    submit/4, cancel/1,
+    buffer_new/2, buffer_write/2, buffer_close/1, is_buffer/1
+]).
+
+-on_load(load/0).
+
+-opaque job() :: reference().
+-type name() :: atom() | binary().
+-type request() ::
+    {call, Module :: name(), Function :: name(), Args :: list(), Kwargs :: map()}
+    | {eval, Code :: binary(), Locals :: map()}
+    | {exec, Code :: binary()}.
+
+-spec load() -> ok | {error, term()}.
+load() ->
+    erlang:load_nif(filename:join(priv_dir(), "erlpy"), 0).
+
+%% Also when the code path holds the ebin folder alone, under whatever name.
+-spec priv_dir() -> file:filename().
+priv_dir() ->
+    case code:priv_dir(erlpy) of
+        {error, bad_name} ->
+            Ebin = filename:dirname(filename:absname(code:which(?MODULE))),
+            filename:join(filename:dirname(Ebin), "priv");
+        Dir ->
+            Dir
+    end.
+
+-spec start(none | binary(), [binary()], non_neg_integer(), pos_integer()) ->
+    ok | {error, started | enomem}.
+start(_Executable, _PythonPath, _SpinUs, _Threads) -> erlang:nif_error(not_loaded).
+
+-spec stop() -> ok.
+stop() -> erlang:nif_error(not_loaded).
+
+-spec version() -> binary().
+version() -> erlang:nif_error(not_loaded).
+
+-spec context_new() -> {ok, reference()} | {error, not_started | enomem | system_limit}.
+context_new() -> erlang:nif_error(not_loaded).
+
+-spec context_destroy(reference()) -> ok.
+context_destroy(_Context) -> erlang:nif_error(not_loaded).
+
+-spec is_context(term()) -> boolean().
+is_context(_Term) -> erlang:nif_error(not_loaded).
+
+-spec submit(pool | reference(), none | reference(), request(), boolean()) ->
+    ok | job() | {error, not_started | stopped | destroyed | enomem}.
+submit(_Target, _Ref, _Request, _Cancellable) -> erlang:nif_error(not_loaded).
+
+-spec cancel(job()) -> cancelled | replied.
+cancel(_Job) -> erlang:nif_error(not_loaded).
+
+-spec buffer_new(non_neg_integer() | undefined, auto | always) ->
+    {ok, reference()} | {error, enomem}.
+buffer_new(_Length, _Copy) -> erlang:nif_error(not_loaded).
+
+-spec buffer_write(reference(), binary() | [binary()]) ->
+    ok | {error, closed | too_large | enomem}.
+buffer_write(_Buffer, _Data) -> erlang:nif_error(not_loaded).
+
+-spec buffer_close(reference()) -> ok.
+buffer_close(_Buffer) -> erlang:nif_error(not_loaded).
+
+-spec is_buffer(term()) -> boolean().
+is_buffer(_Term) -> erlang:nif_error(not_loaded).
