@@ -65,6 +65,9 @@ init([]) ->
     end.
 
 start_python() ->
+    %% The node ignores SIGCHLD; then Python's subprocess could not learn how a child
+    %% ended.
+    ok = os:set_signal(sigchld, default),
     ok = py_nif:start(executable(), python_path(), spin_us(), default_contexts()),
     receive
         {erlpy, started, Result} -> Result

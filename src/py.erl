@@ -28,7 +28,6 @@
 -export([spawn_call/3, spawn_call/4, spawn_call/5, await/1, await/2]).
 -export([start_contexts/0, start_contexts/1, stop_contexts/0, context/0, context/1]).
 -export([version/0]).
--export([format_error/2]).
 
 -export_type([name/0, args/0, kwargs/0, result/0, reason/0, exception/0]).
 
@@ -57,7 +56,7 @@
 %% @equiv call(Module, Function, Args, #{}, infinity)
 -spec call(name(), name(), args()) -> result().
 call(Module, Function, Args) ->
-    call_on(pool, Module, Function, Args, #{}, infinity, [Module, Function, Args]).
+    call_on(pool, Module, Function, Args, #{}, infinity, {call, [Module, Function, Args]}).
 
 %% @doc Calls `Module.Function(*Args, **Kwargs)', or with a context first
 %% `Module.Function(*Args)'.
@@ -65,10 +64,10 @@ call(Module, Function, Args) ->
           (py_context:context(), name(), name(), args()) -> result().
 call(Context, Module, Function, Args) when is_reference(Context) ->
     call_on(Context, Module, Function, Args, #{}, infinity,
-            [Context, Module, Function, Args]);
+            {call, [Context, Module, Function, Args]});
 call(Module, Function, Args, Kwargs) ->
     call_on(pool, Module, Function, Args, Kwargs, infinity,
-            [Module, Function, Args, Kwargs]).
+            {call, [Module, Function, Args, Kwargs]}).
 
 %% @doc Calls `Module.Function(*Args, **Kwargs)' and waits at most `Timeout' milliseconds
 %% for the answer; or with a context first, without a limit.  The default is `infinity'.
@@ -78,111 +77,111 @@ call(Module, Function, Args, Kwargs) ->
           (py_context:context(), name(), name(), args(), kwargs()) -> result().
 call(Context, Module, Function, Args, Kwargs) when is_reference(Context) ->
     call_on(Context, Module, Function, Args, Kwargs, infinity,
-            [Context, Module, Function, Args, Kwargs]);
+            {call, [Context, Module, Function, Args, Kwargs]});
 call(Module, Function, Args, Kwargs, Timeout) ->
     call_on(pool, Module, Function, Args, Kwargs, Timeout,
-            [Module, Function, Args, Kwargs, Timeout]).
+            {call, [Module, Function, Args, Kwargs, Timeout]}).
 
 %% @doc As `call/5' on a context.
 -spec call(py_context:context(), name(), name(), args(), kwargs(), timeout()) -> result().
 call(Context, Module, Function, Args, Kwargs, Timeout) ->
     call_on(Context, Module, Function, Args, Kwargs, Timeout,
-            [Context, Module, Function, Args, Kwargs, Timeout]).
+            {call, [Context, Module, Function, Args, Kwargs, Timeout]}).
 
-call_on(Target, Module, Function, Args, Kwargs, Timeout, _All) when
+call_on(Target, Module, Function, Args, Kwargs, Timeout, Who) when
     is_atom(Module), is_atom(Function), is_list(Args), is_map(Kwargs), ?IS_TIMEOUT(Timeout)
 ->
-    run(Target, {call, Module, Function, Args, Kwargs}, Timeout, _All);
-call_on(Target, Module, Function, Args, Kwargs, Timeout, All) ->
-    Request = call_request(Module, Function, Args, Kwargs, All),
-    run(Target, Request, timeout(Timeout, All), All).
+    run(Target, {call, Module, Function, Args, Kwargs}, Timeout, Who);
+call_on(Target, Module, Function, Args, Kwargs, Timeout, Who) ->
+    Request = call_request(Module, Function, Args, Kwargs, Who),
+    run(Target, Request, timeout(Timeout, Who), Who).
 
-call_request(Module, Function, Args, Kwargs, All) ->
-    is_list(Args) orelse badarg(All, Args, "not a list of arguments"),
-    is_map(Kwargs) orelse badarg(All, Kwargs, "not a map of keyword arguments"),
-    {call, name(Module, All), name(Function, All), Args, Kwargs}.
+call_request(Module, Function, Args, Kwargs, Who) ->
+    is_list(Args) orelse badarg(Who, Args, "not a list of arguments"),
+    is_map(Kwargs) orelse badarg(Who, Kwargs, "not a map of keyword arguments"),
+    {call, name(Module, Who), name(Function, Who), Args, Kwargs}.
 
 %% ---- Source text -------------------------------------------------------------------
 
 %% @equiv eval(Code, #{}, infinity)
 -spec eval(iodata()) -> result().
 eval(Code) ->
-    eval_on(pool, Code, #{}, infinity, [Code]).
+    eval_on(pool, Code, #{}, infinity, {eval, [Code]}).
 
 %% @doc The value of an expression, with `Locals' as additional names; or of one in a
 %% context.
 -spec eval(iodata(), kwargs()) -> result();
           (py_context:context(), iodata()) -> result().
 eval(Context, Code) when is_reference(Context) ->
-    eval_on(Context, Code, #{}, infinity, [Context, Code]);
+    eval_on(Context, Code, #{}, infinity, {eval, [Context, Code]});
 eval(Code, Locals) ->
-    eval_on(pool, Code, Locals, infinity, [Code, Locals]).
+    eval_on(pool, Code, Locals, infinity, {eval, [Code, Locals]}).
 
 %% @doc As `eval/2' with a timeout in milliseconds; or with a context and names.
 -spec eval(iodata(), kwargs(), timeout()) -> result();
           (py_context:context(), iodata(), kwargs()) -> result().
 eval(Context, Code, Locals) when is_reference(Context) ->
-    eval_on(Context, Code, Locals, infinity, [Context, Code, Locals]);
+    eval_on(Context, Code, Locals, infinity, {eval, [Context, Code, Locals]});
 eval(Code, Locals, Timeout) ->
-    eval_on(pool, Code, Locals, Timeout, [Code, Locals, Timeout]).
+    eval_on(pool, Code, Locals, Timeout, {eval, [Code, Locals, Timeout]}).
 
 %% @doc As `eval/3' on a context, with a timeout in milliseconds.
 -spec eval(py_context:context(), iodata(), kwargs(), timeout()) -> result().
 eval(Context, Code, Locals, Timeout) ->
-    eval_on(Context, Code, Locals, Timeout, [Context, Code, Locals, Timeout]).
+    eval_on(Context, Code, Locals, Timeout, {eval, [Context, Code, Locals, Timeout]}).
 
-eval_on(Target, Code, Locals, Timeout, All) ->
-    is_map(Locals) orelse badarg(All, Locals, "not a map of names"),
-    run(Target, {eval, text(Code, All), Locals}, timeout(Timeout, All), All).
+eval_on(Target, Code, Locals, Timeout, Who) ->
+    is_map(Locals) orelse badarg(Who, Locals, "not a map of names"),
+    run(Target, {eval, text(Code, Who), Locals}, timeout(Timeout, Who), Who).
 
 %% @doc Runs statements in the interpreter's own `__main__'.
 -spec exec(iodata()) -> ok | {error, reason()}.
 exec(Code) ->
-    exec_on(pool, Code, infinity, [Code]).
+    exec_on(pool, Code, infinity, {exec, [Code]}).
 
 %% @doc Runs statements in a context, whose namespace keeps what they define.
 -spec exec(py_context:context(), iodata()) -> ok | {error, reason()}.
 exec(Context, Code) ->
-    exec_on(Context, Code, infinity, [Context, Code]).
+    exec_on(Context, Code, infinity, {exec, [Context, Code]}).
 
 %% @doc As `exec/2' with a timeout in milliseconds.
 -spec exec(py_context:context(), iodata(), timeout()) -> ok | {error, reason()}.
 exec(Context, Code, Timeout) ->
-    exec_on(Context, Code, Timeout, [Context, Code, Timeout]).
+    exec_on(Context, Code, Timeout, {exec, [Context, Code, Timeout]}).
 
-exec_on(Target, Code, Timeout, All) ->
-    run(Target, {exec, text(Code, All)}, timeout(Timeout, All), All).
+exec_on(Target, Code, Timeout, Who) ->
+    run(Target, {exec, text(Code, Who)}, timeout(Timeout, Who), Who).
 
 %% ---- Without waiting ------------------------------------------------------------------
 
 %% @equiv cast(Module, Function, Args, #{})
 -spec cast(name(), name(), args()) -> ok | {error, reason()}.
 cast(Module, Function, Args) ->
-    cast_on(pool, Module, Function, Args, #{}, [Module, Function, Args]).
+    cast_on(pool, Module, Function, Args, #{}, {cast, [Module, Function, Args]}).
 
 %% @doc Queues a call and forgets it.  What it raises is logged as an error.
 -spec cast(name(), name(), args(), kwargs()) -> ok | {error, reason()};
           (py_context:context(), name(), name(), args()) -> ok | {error, reason()}.
 cast(Context, Module, Function, Args) when is_reference(Context) ->
-    cast_on(Context, Module, Function, Args, #{}, [Context, Module, Function, Args]);
+    cast_on(Context, Module, Function, Args, #{}, {cast, [Context, Module, Function, Args]});
 cast(Module, Function, Args, Kwargs) ->
-    cast_on(pool, Module, Function, Args, Kwargs, [Module, Function, Args, Kwargs]).
+    cast_on(pool, Module, Function, Args, Kwargs, {cast, [Module, Function, Args, Kwargs]}).
 
 %% @doc As `cast/4' on a context.
 -spec cast(py_context:context(), name(), name(), args(), kwargs()) ->
     ok | {error, reason()}.
 cast(Context, Module, Function, Args, Kwargs) ->
     cast_on(Context, Module, Function, Args, Kwargs,
-            [Context, Module, Function, Args, Kwargs]).
+            {cast, [Context, Module, Function, Args, Kwargs]}).
 
-cast_on(Target, Module, Function, Args, Kwargs, All) ->
-    Request = call_request(Module, Function, Args, Kwargs, All),
-    submit(Target, none, Request, All).
+cast_on(Target, Module, Function, Args, Kwargs, Who) ->
+    Request = call_request(Module, Function, Args, Kwargs, Who),
+    submit(Target, none, Request, Who).
 
 %% @equiv spawn_call(Module, Function, Args, #{})
 -spec spawn_call(name(), name(), args()) -> reference() | {error, reason()}.
 spawn_call(Module, Function, Args) ->
-    spawn_call_on(pool, Module, Function, Args, #{}, [Module, Function, Args]).
+    spawn_call_on(pool, Module, Function, Args, #{}, {spawn_call, [Module, Function, Args]}).
 
 %% @doc Queues a call.  The calling process gets `{py_response, Ref, Result}' when it is
 %% done; {@link await/1} takes that message.
@@ -190,21 +189,21 @@ spawn_call(Module, Function, Args) ->
                 (py_context:context(), name(), name(), args()) ->
                     reference() | {error, reason()}.
 spawn_call(Context, Module, Function, Args) when is_reference(Context) ->
-    spawn_call_on(Context, Module, Function, Args, #{}, [Context, Module, Function, Args]);
+    spawn_call_on(Context, Module, Function, Args, #{}, {spawn_call, [Context, Module, Function, Args]});
 spawn_call(Module, Function, Args, Kwargs) ->
-    spawn_call_on(pool, Module, Function, Args, Kwargs, [Module, Function, Args, Kwargs]).
+    spawn_call_on(pool, Module, Function, Args, Kwargs, {spawn_call, [Module, Function, Args, Kwargs]}).
 
 %% @doc As `spawn_call/4' on a context.
 -spec spawn_call(py_context:context(), name(), name(), args(), kwargs()) ->
     reference() | {error, reason()}.
 spawn_call(Context, Module, Function, Args, Kwargs) ->
     spawn_call_on(Context, Module, Function, Args, Kwargs,
-                  [Context, Module, Function, Args, Kwargs]).
+                  {spawn_call, [Context, Module, Function, Args, Kwargs]}).
 
-spawn_call_on(Target, Module, Function, Args, Kwargs, All) ->
-    Request = call_request(Module, Function, Args, Kwargs, All),
+spawn_call_on(Target, Module, Function, Args, Kwargs, Who) ->
+    Request = call_request(Module, Function, Args, Kwargs, Who),
     Ref = make_ref(),
-    case submit(Target, Ref, Request, All) of
+    case submit(Target, Ref, Request, Who) of
         ok -> Ref;
         {error, _} = Error -> Error
     end.
@@ -220,9 +219,9 @@ await(Ref) ->
 await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
     py_wait:response(Ref, Timeout);
 await(Ref, Timeout) when is_reference(Ref) ->
-    badarg([Ref, Timeout], Timeout, "not a timeout");
+    badarg({await, [Ref, Timeout]}, Timeout, "not a timeout");
 await(Ref, Timeout) ->
-    badarg([Ref, Timeout], Ref, "not a reference").
+    badarg({await, [Ref, Timeout]}, Ref, "not a reference").
 
 %% ---- Contexts ----------------------------------------------------------------------------
 
@@ -237,7 +236,7 @@ start_contexts() ->
 start_contexts(Count) when is_integer(Count), Count > 0, Count =< 4096 ->
     erlpy_runtime:start_contexts(Count);
 start_contexts(Count) ->
-    badarg([Count], Count, "not a number of contexts from 1 to 4096").
+    badarg({start_contexts, [Count]}, Count, "not a number of contexts from 1 to 4096").
 
 %% @doc Ends them.  Their pending calls answer `{error, destroyed}'.
 -spec stop_contexts() -> ok.
@@ -259,7 +258,7 @@ context(N) ->
     Contexts = running_contexts(),
     case is_integer(N) andalso N > 0 andalso N =< tuple_size(Contexts) of
         true -> element(N, Contexts);
-        false -> badarg([N], N, "not the number of a running context")
+        false -> badarg({context, [N]}, N, "not the number of a running context")
     end.
 
 running_contexts() ->
@@ -280,48 +279,38 @@ version() ->
 
 %% ---- Arguments ----------------------------------------------------------------------------
 
-run(pool, Request, Timeout, _All) ->
+run(pool, Request, Timeout, _Who) ->
     py_wait:call(pool, Request, Timeout);
-run(Context, Request, Timeout, All) ->
+run(Context, Request, Timeout, Who) ->
     is_reference(Context) andalso py_nif:is_context(Context) orelse
-        badarg(All, Context, "not a context"),
+        badarg(Who, Context, "not a context"),
     py_wait:call(Context, Request, Timeout).
 
-submit(Target, Ref, Request, All) ->
+submit(Target, Ref, Request, Who) ->
     Target =:= pool orelse (is_reference(Target) andalso py_nif:is_context(Target)) orelse
-        badarg(All, Target, "not a context"),
+        badarg(Who, Target, "not a context"),
     py_nif:submit(Target, Ref, Request, false).
 
-name(Name, _All) when is_atom(Name); is_binary(Name) ->
+name(Name, _Who) when is_atom(Name); is_binary(Name) ->
     Name;
-name(Name, All) when is_list(Name) ->
-    text(Name, All);
-name(Name, All) ->
-    badarg(All, Name, "not a name: an atom, a binary or a string").
+name(Name, Who) when is_list(Name) ->
+    text(Name, Who);
+name(Name, Who) ->
+    badarg(Who, Name, "not a name: an atom, a binary or a string").
 
-text(Text, All) ->
+text(Text, Who) ->
     try unicode:characters_to_binary(Text) of
         Binary when is_binary(Binary) -> Binary;
-        _ -> badarg(All, Text, "not text in UTF-8")
+        _ -> badarg(Who, Text, "not text in UTF-8")
     catch
-        error:badarg -> badarg(All, Text, "not text: a binary or a string")
+        error:badarg -> badarg(Who, Text, "not text: a binary or a string")
     end.
 
-timeout(Timeout, _All) when ?IS_TIMEOUT(Timeout) ->
+timeout(Timeout, _Who) when ?IS_TIMEOUT(Timeout) ->
     Timeout;
-timeout(Timeout, All) ->
-    badarg(All, Timeout, "not a timeout: milliseconds or infinity").
+timeout(Timeout, Who) ->
+    badarg(Who, Timeout, "not a timeout: milliseconds or infinity").
 
--spec badarg([term()], term(), string()) -> no_return().
-badarg(All, Wrong, Text) ->
-    Position = position(Wrong, All, 1),
-    Info = #{module => ?MODULE, cause => #{Position => Text}},
-    erlang:error(badarg, All, [{error_info, Info}]).
-
-position(Wrong, [Wrong | _], N) -> N;
-position(Wrong, [_ | Rest], N) -> position(Wrong, Rest, N + 1).
-
-%% @private
--spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
-format_error(_Reason, [{_M, _F, _A, Info} | _]) ->
-    maps:get(cause, proplists:get_value(error_info, Info, #{}), #{}).
+-spec badarg(erlpy_error:call(), term(), string()) -> no_return().
+badarg(Who, Wrong, Text) ->
+    erlpy_error:badarg(?MODULE, Who, Wrong, Text).

@@ -23,7 +23,6 @@
 -module(py_buffer).
 
 -export([new/0, new/1, write/2, close/1]).
--export([format_error/2]).
 
 -export_type([buffer/0, options/0]).
 
@@ -65,7 +64,7 @@ new(Options) when is_map(Options) ->
     Length = maps:get(content_length, Options, undefined),
     py_nif:buffer_new(Length, maps:get(copy, Options, auto));
 new(Other) ->
-    badarg([Other], 1, "not a length from 0 to 2^63-1, undefined, or a map of options").
+    badarg({new, [Other]}, Other, "not a length from 0 to 2^63-1, undefined, or a map of options").
 
 check_option(content_length, undefined, _Options) ->
     ok;
@@ -84,7 +83,7 @@ check_option(Name, Value, Options) ->
             true -> io_lib:format("option ~tp cannot be ~tp", [Name, Value]);
             false -> io_lib:format("~tp is not an option", [Name])
         end,
-    badarg([Options], 1, unicode:characters_to_list(Text)).
+    badarg({new, [Options]}, Options, unicode:characters_to_list(Text)).
 
 %% @doc Appends bytes.
 %%
@@ -95,19 +94,19 @@ write(Buffer, Data) when is_binary(Data) ->
     try
         py_nif:buffer_write(Buffer, compact(Data))
     catch
-        error:badarg -> bad_buffer([Buffer, Data])
+        error:badarg -> bad_buffer({write, [Buffer, Data]})
     end;
 write(Buffer, Data) ->
     Binaries =
         try
             [compact(Binary) || Binary <- erlang:iolist_to_iovec(Data)]
         catch
-            error:badarg -> badarg([Buffer, Data], 2, "not iodata")
+            error:badarg -> badarg({write, [Buffer, Data]}, Data, "not iodata")
         end,
     try
         py_nif:buffer_write(Buffer, Binaries)
     catch
-        error:badarg -> bad_buffer([Buffer, Data])
+        error:badarg -> bad_buffer({write, [Buffer, Data]})
     end.
 
 %% @doc Says that no more bytes will come.  Python's reads return what is left, and then
@@ -117,7 +116,7 @@ close(Buffer) ->
     try
         py_nif:buffer_close(Buffer)
     catch
-        error:badarg -> bad_buffer([Buffer])
+        error:badarg -> bad_buffer({close, [Buffer]})
     end.
 
 compact(Binary) when byte_size(Binary) < ?MIN_ADOPTED; byte_size(Binary) > ?MAX_COPIED_PART ->
@@ -130,18 +129,12 @@ compact(Binary) ->
 
 %% ---- Errors --------------------------------------------------------------------------
 
--spec bad_buffer([term()]) -> no_return().
-bad_buffer([Buffer | _] = Args) when is_reference(Buffer), node(Buffer) =/= node() ->
-    badarg(Args, 1, "buffer of another node");
-bad_buffer(Args) ->
-    badarg(Args, 1, "not a buffer").
+-spec bad_buffer(erlpy_error:call()) -> no_return().
+bad_buffer({_, [Buffer | _]} = Who) when is_reference(Buffer), node(Buffer) =/= node() ->
+    badarg(Who, Buffer, "buffer of another node");
+bad_buffer({_, [Buffer | _]} = Who) ->
+    badarg(Who, Buffer, "not a buffer").
 
--spec badarg([term()], pos_integer(), string()) -> no_return().
-badarg(Args, Position, Text) ->
-    Info = #{module => ?MODULE, cause => #{Position => Text}},
-    erlang:error(badarg, Args, [{error_info, Info}]).
-
-%% @private
--spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
-format_error(_Reason, [{_M, _F, _A, Info} | _]) ->
-    maps:get(cause, proplists:get_value(error_info, Info, #{}), #{}).
+-spec badarg(erlpy_error:call(), term(), string()) -> no_return().
+badarg(Who, Wrong, Text) ->
+    erlpy_error:badarg(?MODULE, Who, Wrong, Text).

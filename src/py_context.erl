@@ -11,7 +11,6 @@
 
 -export([new/0, new/1, destroy/1]).
 -export([call/4, call/5, call/6, eval/2, eval/3, eval/4, exec/2, exec/3]).
--export([format_error/2]).
 
 -export_type([context/0]).
 
@@ -27,9 +26,7 @@ new() ->
 new(Options) when Options =:= #{} ->
     new();
 new(Options) ->
-    Text = "not a map of known options",
-    Info = #{module => ?MODULE, cause => #{1 => Text}},
-    erlang:error(badarg, [Options], [{error_info, Info}]).
+    erlpy_error:badarg(?MODULE, {new, [Options]}, Options, "not a map of known options").
 
 %% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}'.
 -spec destroy(context()) -> ok.
@@ -38,8 +35,7 @@ destroy(Context) ->
         true ->
             py_nif:context_destroy(Context);
         false ->
-            Info = #{module => ?MODULE, cause => #{1 => "not a context"}},
-            erlang:error(badarg, [Context], [{error_info, Info}])
+            erlpy_error:badarg(?MODULE, {destroy, [Context]}, Context, "not a context")
     end.
 
 %% @equiv py:call(Context, Module, Function, Args)
@@ -82,8 +78,3 @@ exec(Context, Code) ->
 -spec exec(context(), iodata(), timeout()) -> ok | {error, py:reason()}.
 exec(Context, Code, Timeout) ->
     py:exec(Context, Code, Timeout).
-
-%% @private
--spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
-format_error(Reason, Stacktrace) ->
-    py:format_error(Reason, Stacktrace).
