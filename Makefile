@@ -42,7 +42,7 @@ extension:
 
 demo:
 	@tools/install demo
-	+@$(MAKE) --no-print-directory all
+	+@QUIET=1 $(MAKE) --no-print-directory all
 	@examples/demo/run '$(FILE)'
 
 test:

@@ -18,7 +18,7 @@ main([Kind, Path, Output]) ->
     {Result, Stream} = stream(list_to_atom(Kind), Path, progress(Output, Size)),
     found(Kind, Result),
     Checks = checks(Kind, Path, Size, Result),
-    [say("  ~ts  ~ts", [mark(Same), Text]) || {Same, Text} <- Checks],
+    [line(mark(Same), "~ts", [Text]) || {Same, Text} <- Checks],
     speed(Size, Stream),
     halt(case lists:all(fun({Same, _}) -> Same end, Checks) of true -> 0; false -> 1 end).
 
@@ -32,80 +32,105 @@ start() ->
 %% The main job.
 
 stream(Handler, Path, Progress) ->
-    Start = erlang:monotonic_time(),
     {ok, Buf} = py_buffer:new(),
-    Ref = py:spawn_call(handlers, Handler, [Buf]),
+    Ref = py:spawn_call(handlers, Handler, [Buf, self()]),
+    ok = reading(Ref),
+    Start = erlang:monotonic_time(),
     {ok, File} = file:open(Path, [read, raw, binary]),
-    Shown = write_file(File, Buf, Progress),
+    Shown = #{read := ReadMeanwhile} = write_file(File, Buf, Progress),
     ok = file:close(File),
-    #{read := ReadMeanwhile} = py_buffer:info(Buf),
     ok = py_buffer:close(Buf),
-    Answer = answer(Ref, Buf, Shown),
+    Result = answer(Ref, Shown),
     Micros = erlang:convert_time_unit(
         erlang:monotonic_time() - Start, native, microsecond),
-    case Answer of
-        {ok, Result} ->
-            {Result, #{micros => Micros, read_meanwhile => ReadMeanwhile}};
-        {error, {Type, Message, Traceback}} ->
-            say("~n~ts: ~ts~n~ts", [Type, Message, Traceback]),
-            halt(1)
+    {Result, #{micros => Micros, read_meanwhile => ReadMeanwhile}}.
+
+%% Until the handler is about to read its first line.
+reading(Ref) ->
+    receive
+        {<<"read">>, 0} -> ok;
+        {py_response, Ref, Answer} -> result(Answer)
     end.
 
-write_file(File, Buf, Progress) ->
+result({ok, Result}) ->
+    Result;
+result({error, {Type, Message, Traceback}}) ->
+    say("~n~ts: ~ts~n~ts", [Type, Message, Traceback]),
+    halt(1).
+
+write_file(File, Buf, #{written := Written} = Progress) ->
     case file:read(File, ?CHUNK) of
         {ok, Chunk} ->
             ok = py_buffer:write(Buf, Chunk),
-            write_file(File, Buf, show(Progress, Buf));
+            write_file(File, Buf, heard(Progress#{written := Written + byte_size(Chunk)}));
         eof ->
             Progress
     end.
 
-%% What py:await/1 does, with a look at the buffer from time to time.
-answer(Ref, Buf, Progress) ->
+%% What the handler has sent so far: how many bytes it has read.
+heard(Progress) ->
     receive
+        {<<"read">>, Read} -> heard(show(Progress#{read := Read}))
+    after 0 ->
+        show(Progress)
+    end.
+
+%% What py:await/1 does, with an eye on the handler's messages.
+answer(Ref, Progress) ->
+    receive
+        {<<"read">>, Read} ->
+            answer(Ref, show(Progress#{read := Read}));
         {py_response, Ref, Answer} ->
-            _ = show(Progress#{next := 0}, Buf),
-            finish(Progress),
-            Answer
-    after ?TICK_MS ->
-        answer(Ref, Buf, show(Progress, Buf))
+            finish(heard(Progress)),
+            result(Answer)
     end.
 
 %% Progress: a bar on a terminal, otherwise a line each fifth of the way.
 
-progress("terminal", Size) ->
-    Columns = case io:columns() of {ok, N} -> N; _ -> 80 end,
-    #{size => Size, next => 0, bar => max(10, min(60, Columns - 40))};
-progress("plain", Size) ->
-    #{size => Size, next => 0, fifth => 0}.
-
-show(#{next := Next} = Progress, Buf) ->
-    Now = erlang:monotonic_time(millisecond),
-    case Next =/= 0 andalso Now < Next of
-        true -> Progress;
-        false -> draw(Progress#{next := Now + ?TICK_MS}, py_buffer:info(Buf))
+progress(Output, Size) ->
+    Common = #{size => Size, written => 0, read => 0},
+    case Output of
+        "terminal" -> Common#{bar => bar_width(), next => 0};
+        "plain" -> Common#{fifth => 0}
     end.
 
-draw(#{bar := Width, size := Size} = Progress, #{read := Read, written := Written}) ->
-    Full = part(Read, Size, Width),
-    Ahead = part(Written, Size, Width) - Full,
-    io:format("\r  ~-10ts~ts~ts~ts ~3w %  ~ts read  ", ["streaming",
-        lists:duplicate(Full, $\x{2588}), lists:duplicate(Ahead, $\x{2592}),
-        lists:duplicate(Width - Full - Ahead, $\x{2591}),
-        part(Read, Size, 100), bytes(Read)]),
-    Progress;
-draw(#{fifth := Fifth, size := Size} = Progress, #{read := Read, written := Written}) ->
+bar_width() ->
+    case io:columns() of
+        {ok, Columns} -> max(10, min(60, Columns - 40));
+        {error, _} -> 40
+    end.
+
+show(#{next := Next} = Progress) ->
+    case erlang:monotonic_time(millisecond) of
+        Now when Next =:= 0; Now >= Next ->
+            draw(Progress),
+            Progress#{next := Now + ?TICK_MS};
+        _ ->
+            Progress
+    end;
+show(#{fifth := Fifth, size := Size, written := Written, read := Read} = Progress) ->
     case part(Read, Size, 5) of
         Now when Now > Fifth ->
-            line("streaming", "~3w %  ~ts written, ~ts read",
+            line("streaming", "~3w %: ~ts written, ~ts read",
                 [part(Read, Size, 100), bytes(Written), bytes(Read)]),
             Progress#{fifth := Now};
         _ ->
             Progress
     end.
 
-finish(#{bar := _}) -> io:nl();
-finish(_) -> ok.
+draw(#{bar := Width, size := Size, written := Written, read := Read}) ->
+    Full = part(Read, Size, Width),
+    Ahead = max(0, part(Written, Size, Width) - Full),
+    io:format("\r  ~-11ts~ts~ts~ts ~3w %  ~ts read  ", ["streaming",
+        lists:duplicate(Full, $\x{2588}), lists:duplicate(Ahead, $\x{2592}),
+        lists:duplicate(Width - Full - Ahead, $\x{2591}),
+        part(Read, Size, 100), bytes(Read)]).
+
+finish(#{bar := _} = Progress) ->
+    draw(Progress),
+    io:nl();
+finish(_) ->
+    ok.
 
 part(_, 0, Whole) -> Whole;
 part(Done, Size, Whole) -> min(Whole, Done * Whole div Size).
@@ -114,10 +139,8 @@ part(Done, Size, Whole) -> min(Whole, Done * Whole div Size).
 
 found("packages", #{<<"records">> := Records, <<"installed_kib">> := KiB,
                     <<"largest">> := Largest, <<"sha256">> := Hash}) ->
-    line("packages", "~ts, ~ts when all are installed", [number(Records), bytes(KiB * 1024)]),
-    Titles = ["largest" | lists:duplicate(length(Largest), "")],
-    [line(Title, "~-14ts ~10ts in ~ts packages", [Section, bytes(Part * 1024), number(N)])
-     || {Title, {Section, Part, N}} <- lists:zip(lists:sublist(Titles, length(Largest)), Largest)],
+    line("packages", "~ts, which take ~ts when installed", [number(Records), bytes(KiB * 1024)]),
+    sections("largest", Largest),
     line("sha-256", "~ts", [Hash]);
 found("lines", #{<<"records">> := Lines, <<"bytes">> := Bytes,
                  <<"longest">> := Longest, <<"sha256">> := Hash}) ->
@@ -126,22 +149,25 @@ found("lines", #{<<"records">> := Lines, <<"bytes">> := Bytes,
     line("longest", "~ts bytes", [number(Longest)]),
     line("sha-256", "~ts", [Hash]).
 
+sections(Title, [{Section, KiB, Packages} | Rest]) ->
+    line(Title, "~-12ts ~8ts  ~6ts packages", [Section, bytes(KiB * 1024), number(Packages)]),
+    sections("", Rest);
+sections(_, []) ->
+    ok.
+
 %% Is it true?
 
 checks(Kind, Path, Size, #{<<"records">> := Records, <<"bytes">> := Bytes,
                            <<"sha256">> := Hash}) ->
     {Pattern, Records2} = grep(Kind, Path),
     [compare("SHA-256", Hash, "sha256sum", sha256sum(Path)),
-     compare("records", Records, "grep -c '" ++ Pattern ++ "'", Records2),
-     compare("bytes", Bytes, "the file's size", Size)].
+     compare(number(Records) ++ " records", Records, "grep -c '" ++ Pattern ++ "'", Records2),
+     compare(number(Bytes) ++ " bytes", Bytes, "the size of the file", Size)].
 
 compare(What, Same, By, Same) ->
-    {true, io_lib:format("~ts: as ~ts says", [What, By])};
-compare(What, Ours, By, Theirs) ->
-    {false, io_lib:format("~ts: ~ts here, ~ts says ~ts", [What, text(Ours), By, text(Theirs)])}.
-
-text(Text) when is_binary(Text) -> Text;
-text(Number) -> integer_to_list(Number).
+    {true, io_lib:format("~ts, as by ~ts", [What, By])};
+compare(What, _, By, Theirs) ->
+    {false, io_lib:format("~ts, but ~tp by ~ts", [What, Theirs, By])}.
 
 sha256sum(Path) ->
     % A name with a backslash or a newline in it makes sha256sum begin with a backslash.
@@ -189,11 +215,11 @@ peak_memory() ->
 title("packages", _) -> "the package index of this Debian (apt-cache dumpavail)";
 title("lines", Path) -> Path.
 
-mark(true) -> "ok    ";
+mark(true) -> "ok";
 mark(false) -> "DIFFER".
 
 line(Title, Format, Arguments) ->
-    io:format("  ~-10ts" ++ Format ++ "~n", [Title | Arguments]).
+    io:format("  ~-11ts" ++ Format ++ "~n", [Title | Arguments]).
 
 say(Format, Arguments) ->
     io:format(Format ++ "~n", Arguments).

@@ -1,14 +1,27 @@
 """The Python side of the demo: ordinary code over a file object.
 
 `buf` is an erlang.PyBuffer.  Each handler starts before the first byte has been
-written and reads on while an Erlang process writes.
+written and reads on while an Erlang process writes; `listener` is the pid of the
+process that shows the progress.
 """
 
 import hashlib
 from collections import Counter
 
+import erlang
 
-def packages(buf):
+
+def reporting(buf, listener):
+    """The lines of `buf`, with a message after every few thousand of them."""
+    erlang.send(listener, ("read", 0))
+    for number, line in enumerate(buf, 1):
+        yield line
+        if number % 4096 == 0:
+            erlang.send(listener, ("read", buf.tell()))
+    erlang.send(listener, ("read", buf.tell()))
+
+
+def packages(buf, listener):
     """Sums up a Debian package index: one paragraph of `Field: value` a package."""
     digest = hashlib.sha256()
     sizes = Counter()  # KiB installed, by section
@@ -16,7 +29,7 @@ def packages(buf):
     length = size = 0
     section = None
 
-    for line in buf:
+    for line in reporting(buf, listener):
         digest.update(line)
         length += len(line)
         if line.startswith(b"Section:"):
@@ -44,11 +57,11 @@ def packages(buf):
     }
 
 
-def lines(buf):
+def lines(buf, listener):
     """Counts the lines of any file; the last one may lack its newline."""
     digest = hashlib.sha256()
     count = length = longest = 0
-    for line in buf:
+    for line in reporting(buf, listener):
         digest.update(line)
         count += 1
         length += len(line)
