@@ -1,0 +1,71 @@
+/*
+ * test.h: what the tests of the stream share.
+ *
+ * A test is a function without arguments, named in list.h.  The runner runs each in a
+ * process of its own, with a deadline; a test that returns has passed, if by then all
+ * memory and all foreign bytes have been given back.
+ */
+#ifndef ERLPY_STREAM_TEST_H
+#define ERLPY_STREAM_TEST_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../c_src/stream/internal.h"
+
+#define CHECK(condition)                                                               \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            check_failed(__FILE__, __LINE__, #condition);                              \
+        }                                                                              \
+    } while (0)
+
+_Noreturn void check_failed(const char *file, int line, const char *condition);
+
+#define TEST(group, name) void test_##group##_##name(void);
+#include "list.h"
+#undef TEST
+
+/* ---- Memory: the stream's allocator counts, and fails on demand ---- */
+
+/* The n-th allocation from now on fails, once (1: the next). */
+void memory_fail_at(long n);
+/* Each allocation fails with probability 1/n; 0: none. */
+void memory_fail_often(unsigned n);
+/* No more failures; was there one since the last call? */
+bool memory_failed(void);
+long memory_live_blocks(void);
+/* Adopted blocks of which the release has not run. */
+long foreign_live_blocks(void);
+
+/* ---- Streams ---- */
+
+stream *stream_unknown(void);
+/* Adopts a copy of the bytes. */
+stream_status adopt_copy(stream *s, const void *bytes, size_t size);
+stream_status batch_adopt_copy(stream_batch *batch, const void *bytes, size_t size);
+void release_nothing(void *arg);
+/* Writes text: small pieces by append, or each piece as a segment of its own. */
+void write_text(stream *s, const char *text);
+void adopt_text(stream *s, const char *text);
+/* Reads up to `size` bytes and consumes them, as a binding does. */
+size_t read_some(stream *s, void *to, size_t size);
+/* The next line into `line` (NUL-terminated), consuming it. */
+stream_status next_line(stream *s, char *line, size_t size);
+bool view_equals(const stream_view *view, const char *text);
+stream_status wait_for(stream *s, uint64_t position, uint64_t need, int64_t after_ns);
+
+/* ---- Random numbers ---- */
+
+/* Choices come from a seed, or from bytes that a fuzzer made up. */
+struct choices {
+    uint64_t state;
+    const uint8_t *bytes; /* NULL: from the seed */
+    size_t left;
+};
+
+uint64_t choose(struct choices *choices, uint64_t below);
+
+#endif
