@@ -1,0 +1,180 @@
+/*
+ * oom.c: every allocation of every operation refused in turn.  An operation that
+ * answers STREAM_NOMEM must have changed nothing; one that can do without answers OK.
+ */
+#include "test.h"
+
+#define PIECE (2 * VIEW_COPY_BYTES + 40)
+
+struct scene {
+    stream *s;
+    stream_batch batch;
+    stream_view view;
+    uint8_t bytes[4 * PIECE + 4 * APPEND_LOCKED_BYTES];
+};
+
+static stream_status
+op_new(struct scene *scene)
+{
+    stream *s = stream_new(7);
+    stream_release(s);
+    (void)scene;
+    return s == NULL ? STREAM_NOMEM : STREAM_OK;
+}
+
+static stream_status
+op_append(struct scene *scene)
+{
+    return stream_append(scene->s, "a few bytes more", 7);
+}
+
+static stream_status
+op_append_long(struct scene *scene)
+{
+    return stream_append(scene->s, scene->bytes, 2 * APPEND_LOCKED_BYTES);
+}
+
+static stream_status
+op_adopt(struct scene *scene)
+{
+    return adopt_copy(scene->s, scene->bytes, PIECE);
+}
+
+static stream_status
+op_batch_append(struct scene *scene)
+{
+    return stream_batch_append(&scene->batch, scene->bytes, PIECE);
+}
+
+static stream_status
+op_batch_adopt(struct scene *scene)
+{
+    return batch_adopt_copy(&scene->batch, scene->bytes, PIECE);
+}
+
+static stream_status
+op_commit(struct scene *scene)
+{
+    return stream_commit(scene->s, &scene->batch);
+}
+
+static stream_status
+view_next(struct scene *scene, uint64_t max)
+{
+    stream_reader_lock(scene->s);
+    stream_status status = stream_view_locked(scene->s, max, &scene->view);
+    stream_reader_unlock(scene->s);
+    return status;
+}
+
+static stream_status
+op_view_small(struct scene *scene)
+{
+    return view_next(scene, VIEW_COPY_BYTES - 1);
+}
+
+static stream_status
+op_view(struct scene *scene)
+{
+    return view_next(scene, UINT64_MAX);
+}
+
+static stream_status
+op_view_all(struct scene *scene)
+{
+    return stream_view_all(scene->s, &scene->view);
+}
+
+static stream_status
+op_view_take(struct scene *scene)
+{
+    uint64_t position = stream_position(scene->s);
+    return stream_view_take_at(scene->s, position, (size_t)stream_available(scene->s),
+                               &scene->view);
+}
+
+static stream_status
+op_find(struct scene *scene)
+{
+    uint64_t found, to = stream_position(scene->s) + stream_available(scene->s);
+    stream_status status =
+        stream_find(scene->s, scene->bytes + 1, (size_t)to / 2, 0, to, &found);
+    return status == STREAM_AGAIN ? STREAM_OK : status;
+}
+
+static stream_status (*const operations[])(struct scene *) = {
+    op_new,          op_append,      op_append_long, op_adopt,
+    op_batch_append, op_batch_adopt, op_commit,      op_view_small,
+    op_view,         op_view_all,    op_view_take,   op_find};
+
+static void
+setup(struct scene *scene)
+{
+    memset(scene, 0, sizeof *scene);
+    for (size_t i = 0; i < sizeof scene->bytes; i++) {
+        scene->bytes[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    scene->s = stream_unknown();
+    CHECK(adopt_copy(scene->s, scene->bytes, PIECE) == STREAM_OK);
+    CHECK(stream_append(scene->s, scene->bytes + PIECE, 3) == STREAM_OK);
+    CHECK(adopt_copy(scene->s, scene->bytes + PIECE + 3, PIECE) == STREAM_OK);
+    uint8_t skipped[3];
+    CHECK(read_some(scene->s, skipped, 3) == 3);
+    CHECK(stream_batch_append(&scene->batch, "batch", 5) == STREAM_OK);
+}
+
+static void
+teardown(struct scene *scene)
+{
+    stream_view_release(&scene->view);
+    stream_batch_clear(&scene->batch);
+    stream_release(scene->s);
+}
+
+static void
+check_unchanged(struct scene *scene, const stream_info *before)
+{
+    stream_info info;
+    uint8_t bytes[2 * PIECE + 3];
+    stream_get_info(scene->s, &info);
+    CHECK(info.written_offset == before->written_offset);
+    CHECK(info.read_offset == before->read_offset && info.views == 0);
+    CHECK(info.retained_bytes == before->retained_bytes);
+    CHECK(scene->batch.size_bytes == 5 && scene->view.data == NULL);
+    CHECK(stream_copy_at(scene->s, 0, bytes, sizeof bytes) == STREAM_OK);
+    CHECK(memcmp(bytes, scene->bytes, sizeof bytes) == 0);
+    CHECK(foreign_live_blocks() == 2);
+}
+
+/* True when the operation never came to its n-th allocation. */
+static bool
+try_operation(stream_status (*operation)(struct scene *), long n)
+{
+    static struct scene scene;
+    stream_info before;
+    setup(&scene);
+    stream_get_info(scene.s, &before);
+    memory_fail_at(n);
+    stream_status status = operation(&scene);
+    bool failed = memory_failed();
+    CHECK(status == STREAM_OK || (status == STREAM_NOMEM && failed));
+    if (status == STREAM_NOMEM) {
+        check_unchanged(&scene, &before);
+    }
+    CHECK(stream__validate(scene.s));
+    teardown(&scene);
+    CHECK(memory_live_blocks() == 0 && foreign_live_blocks() == 0);
+    return !failed;
+}
+
+void
+test_oom_each_allocation_of_each_operation(void)
+{
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        long n = 1;
+        while (!try_operation(operations[i], n)) {
+            n++;
+        }
+        CHECK(n < 10);
+    }
+}
