@@ -2,8 +2,8 @@
  * buffer.c: buffers as Erlang terms.
  *
  * A write goes straight to the stream when it is one binary.  A list of binaries is
- * built up in a batch, a slice at a time so that no scheduler is held, and linked in one
- * step at its end:
+ * built up in a batch, a slice at a time so that no scheduler is held, and linked in
+ * one step at its end:
  *
  *   buffer_write --> task {batch, rest of the list} --yield--> ... --> stream_commit
  *
@@ -54,12 +54,13 @@ destroy_task(ErlNifEnv *env, void *object)
 int
 buffer_open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
-    ErlNifResourceType *handles = enif_open_resource_type(
-        env, NULL, "erlpy_buffer", destroy_handle, flags, NULL);
-    ErlNifResourceType *tasks = enif_open_resource_type(env, NULL, "erlpy_write",
-                                                        destroy_task, flags, NULL);
-    if (handles == NULL || tasks == NULL)
+    ErlNifResourceType *handles =
+        enif_open_resource_type(env, NULL, "erlpy_buffer", destroy_handle, flags, NULL);
+    ErlNifResourceType *tasks =
+        enif_open_resource_type(env, NULL, "erlpy_write", destroy_task, flags, NULL);
+    if (handles == NULL || tasks == NULL) {
         return -1;
+    }
     handle_type = handles;
     task_type = tasks;
     return 0;
@@ -129,16 +130,19 @@ buffer_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     uint64_t known_length = STREAM_LENGTH_UNKNOWN;
     ERL_NIF_TERM term;
     (void)argc;
-    if (enif_get_int64(env, argv[0], &length) && length >= 0)
+    if (enif_get_int64(env, argv[0], &length) && length >= 0) {
         known_length = (uint64_t)length;
-    else if (!enif_is_identical(argv[0], nif_am.am_undefined))
+    } else if (!enif_is_identical(argv[0], nif_am.am_undefined)) {
         return enif_make_badarg(env);
+    }
     stream *s = stream_new(known_length);
-    if (s == NULL)
+    if (s == NULL) {
         return error_tuple(env, nif_am.am_enomem);
+    }
     bool copies = enif_is_identical(argv[1], nif_am.am_always);
-    if (!make_handle(env, s, copies, &term))
+    if (!make_handle(env, s, copies, &term)) {
         return error_tuple(env, nif_am.am_enomem);
+    }
     return enif_make_tuple2(env, nif_am.am_ok, term);
 }
 
@@ -157,10 +161,12 @@ keep_binary(ErlNifEnv *env, ERL_NIF_TERM binary)
 {
     ErlNifIOVec *iovec = NULL;
     ERL_NIF_TERM tail, list = enif_make_list1(env, binary);
-    if (!enif_inspect_iovec(NULL, 1, list, &tail, &iovec))
+    if (!enif_inspect_iovec(NULL, 1, list, &tail, &iovec)) {
         return NULL;
-    if (iovec->iovcnt == 1)
+    }
+    if (iovec->iovcnt == 1) {
         return iovec;
+    }
     enif_free_iovec(iovec);
     return NULL;
 }
@@ -169,12 +175,14 @@ static stream_status
 adopt_binary(ErlNifEnv *env, stream *s, ERL_NIF_TERM binary)
 {
     ErlNifIOVec *iovec = keep_binary(env, binary);
-    if (iovec == NULL)
+    if (iovec == NULL) {
         return STREAM_NOMEM;
-    stream_status status = stream_adopt(s, iovec->iov[0].iov_base, iovec->iov[0].iov_len,
-                                        release_iovec, iovec);
-    if (status != STREAM_OK)
+    }
+    stream_status status = stream_adopt(s, iovec->iov[0].iov_base,
+                                        iovec->iov[0].iov_len, release_iovec, iovec);
+    if (status != STREAM_OK) {
         enif_free_iovec(iovec);
+    }
     return status;
 }
 
@@ -182,13 +190,14 @@ static stream_status
 batch_binary(ErlNifEnv *env, stream_batch *batch, ERL_NIF_TERM binary)
 {
     ErlNifIOVec *iovec = keep_binary(env, binary);
-    if (iovec == NULL)
+    if (iovec == NULL) {
         return STREAM_NOMEM;
-    stream_status status =
-        stream_batch_adopt(batch, iovec->iov[0].iov_base, iovec->iov[0].iov_len,
-                           release_iovec, iovec);
-    if (status != STREAM_OK)
+    }
+    stream_status status = stream_batch_adopt(
+        batch, iovec->iov[0].iov_base, iovec->iov[0].iov_len, release_iovec, iovec);
+    if (status != STREAM_OK) {
         enif_free_iovec(iovec);
+    }
     return status;
 }
 
@@ -207,16 +216,18 @@ batch_head(ErlNifEnv *env, bool copies, stream_batch *batch, list_place *place,
     ErlNifBinary binary;
     ERL_NIF_TERM head, tail;
     if (!enif_get_list_cell(env, place->rest, &head, &tail) ||
-        !enif_inspect_binary(env, head, &binary))
+        !enif_inspect_binary(env, head, &binary)) {
         return STREAM_RANGE;
+    }
     bool adopt = binary.size >= ADOPT_MIN_BYTES && !copies;
     size_t left = adopt ? 0 : binary.size - place->head_offset;
     size_t part = left < *budget ? left : *budget;
     stream_status status =
         adopt ? batch_binary(env, batch, head)
               : stream_batch_append(batch, binary.data + place->head_offset, part);
-    if (status != STREAM_OK)
+    if (status != STREAM_OK) {
         return status;
+    }
     bool whole = part == left;
     place->head_offset = whole ? 0 : place->head_offset + part;
     place->rest = whole ? tail : place->rest;
@@ -231,10 +242,12 @@ batch_slice(ErlNifEnv *env, bool copies, stream_batch *batch, list_place *place)
 {
     size_t budget = SLICE_BYTES;
     stream_status status = STREAM_OK;
-    while (status == STREAM_OK && !enif_is_empty_list(env, place->rest))
+    while (status == STREAM_OK && !enif_is_empty_list(env, place->rest)) {
         status = batch_head(env, copies, batch, place, &budget);
-    if (status == STREAM_AGAIN && enif_is_empty_list(env, place->rest))
+    }
+    if (status == STREAM_AGAIN && enif_is_empty_list(env, place->rest)) {
         status = STREAM_OK;
+    }
     return status;
 }
 
@@ -242,8 +255,9 @@ static ERL_NIF_TERM
 finish_list(ErlNifEnv *env, buffer_handle *handle, stream_batch *batch,
             stream_status status)
 {
-    if (status == STREAM_OK)
+    if (status == STREAM_OK) {
         status = stream_commit(handle->s, batch);
+    }
     stream_batch_clear(batch);
     return status == STREAM_RANGE ? enif_make_badarg(env) : status_term(env, status);
 }
@@ -269,26 +283,31 @@ write_more_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     buffer_handle *handle = handle_of(env, argv[0]);
     (void)argc;
     if (handle == NULL || !enif_get_resource(env, argv[1], task_type, (void **)&task) ||
-        !enif_get_uint64(env, argv[3], &head_offset))
+        !enif_get_uint64(env, argv[3], &head_offset)) {
         return enif_make_badarg(env);
+    }
     list_place place = {argv[2], head_offset};
     stream_status status = batch_slice(env, handle->copies, &task->batch, &place);
-    if (status == STREAM_AGAIN)
+    if (status == STREAM_AGAIN) {
         return yield_list(env, argv[0], argv[1], &place);
+    }
     return finish_list(env, handle, &task->batch, status);
 }
 
 static ERL_NIF_TERM
-write_list(ErlNifEnv *env, buffer_handle *handle, ERL_NIF_TERM buffer, ERL_NIF_TERM list)
+write_list(ErlNifEnv *env, buffer_handle *handle, ERL_NIF_TERM buffer,
+           ERL_NIF_TERM list)
 {
     stream_batch batch = STREAM_BATCH_INIT;
     list_place place = {list, 0};
     stream_status status = batch_slice(env, handle->copies, &batch, &place);
-    if (status != STREAM_AGAIN)
+    if (status != STREAM_AGAIN) {
         return finish_list(env, handle, &batch, status);
+    }
     write_task *task = enif_alloc_resource(task_type, sizeof *task);
-    if (task == NULL)
+    if (task == NULL) {
         return finish_list(env, handle, &batch, STREAM_NOMEM);
+    }
     task->batch = batch;
     ERL_NIF_TERM term = enif_make_resource(env, task);
     enif_release_resource(task);
@@ -301,15 +320,19 @@ buffer_write_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     ErlNifBinary binary;
     buffer_handle *handle = handle_of(env, argv[0]);
     (void)argc;
-    if (handle == NULL)
+    if (handle == NULL) {
         return enif_make_badarg(env);
-    if (!enif_inspect_binary(env, argv[1], &binary))
+    }
+    if (!enif_inspect_binary(env, argv[1], &binary)) {
         return enif_is_list(env, argv[1]) ? write_list(env, handle, argv[0], argv[1])
                                           : enif_make_badarg(env);
-    if (binary.size < ADOPT_MIN_BYTES)
+    }
+    if (binary.size < ADOPT_MIN_BYTES) {
         return status_term(env, stream_append(handle->s, binary.data, binary.size));
-    if (handle->copies)
+    }
+    if (handle->copies) {
         return write_list(env, handle, argv[0], enif_make_list1(env, argv[1]));
+    }
     return status_term(env, adopt_binary(env, handle->s, argv[1]));
 }
 
@@ -318,8 +341,9 @@ buffer_close_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     buffer_handle *handle = handle_of(env, argv[0]);
     (void)argc;
-    if (handle == NULL)
+    if (handle == NULL) {
         return enif_make_badarg(env);
+    }
     stream_end(handle->s);
     return nif_am.am_ok;
 }

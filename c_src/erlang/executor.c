@@ -47,8 +47,9 @@ executor *
 executor_new(bool context)
 {
     executor *ex = calloc(1, sizeof *ex);
-    if (ex == NULL)
+    if (ex == NULL) {
         return NULL;
+    }
     atomic_init(&ex->refs, 1);
     ex->context = context;
     pthread_mutex_init(&ex->lock, NULL);
@@ -66,8 +67,9 @@ void
 executor_release(executor *ex)
 {
     if (ex == NULL ||
-        atomic_fetch_sub_explicit(&ex->refs, 1, memory_order_acq_rel) != 1)
+        atomic_fetch_sub_explicit(&ex->refs, 1, memory_order_acq_rel) != 1) {
         return;
+    }
     pthread_mutex_destroy(&ex->lock);
     free(ex);
 }
@@ -78,10 +80,11 @@ static void
 push_job_locked(executor *ex, job *j)
 {
     j->next = NULL;
-    if (ex->last != NULL)
+    if (ex->last != NULL) {
         ex->last->next = j;
-    else
+    } else {
         ex->first = j;
+    }
     ex->last = j;
 }
 
@@ -89,17 +92,20 @@ static job *
 pop_job_locked(executor *ex)
 {
     job *j = ex->first;
-    if (j == NULL)
+    if (j == NULL) {
         return NULL;
+    }
     ex->first = j->next;
-    if (ex->first == NULL)
+    if (ex->first == NULL) {
         ex->last = NULL;
+    }
     j->next = NULL;
     ex->taken++;
     return j;
 }
 
-/* An idle worker that now counts as active; the caller sets its event after unlocking. */
+/* An idle worker that now counts as active; the caller sets its event after unlocking.
+ */
 static worker *
 recruit_locked(executor *ex)
 {
@@ -114,8 +120,9 @@ recruit_locked(executor *ex)
 static void
 wake(worker *w)
 {
-    if (w != NULL)
+    if (w != NULL) {
         platform_event_set(&w->wake);
+    }
 }
 
 bool
@@ -131,8 +138,9 @@ executor_submit(executor *ex, job *j)
     bool behind = w == NULL && ex->idle != NULL;
     pthread_mutex_unlock(&ex->lock);
     wake(w);
-    if (behind)
+    if (behind) {
         runtime_watch_pool();
+    }
     return true;
 }
 
@@ -169,15 +177,17 @@ void
 executor_wait_begin(void)
 {
     worker *w = current_worker;
-    if (w == NULL)
+    if (w == NULL) {
         return;
+    }
     executor *ex = w->ex;
     worker *other = NULL;
     pthread_mutex_lock(&ex->lock);
     if (w->generation == ex->generation) {
         ex->active--;
-        if (ex->first != NULL && ex->active < runtime_parallelism())
+        if (ex->first != NULL && ex->active < runtime_parallelism()) {
             other = recruit_locked(ex);
+        }
     }
     pthread_mutex_unlock(&ex->lock);
     wake(other);
@@ -187,11 +197,13 @@ void
 executor_wait_end(void)
 {
     worker *w = current_worker;
-    if (w == NULL)
+    if (w == NULL) {
         return;
+    }
     pthread_mutex_lock(&w->ex->lock);
-    if (w->generation == w->ex->generation)
+    if (w->generation == w->ex->generation) {
         w->ex->active++;
+    }
     pthread_mutex_unlock(&w->ex->lock);
 }
 
@@ -245,15 +257,18 @@ await_job(worker *w)
     return j;
 }
 
-/* The next job without letting the GIL go in between; NULL: give it up and ask again. */
+/* The next job without letting the GIL go in between; NULL: give it up and ask again.
+ */
 static job *
 next_job_gil(worker *w)
 {
     executor *ex = w->ex;
-    if (runtime_gil_is_wanted() || platform_now_ns() - w->gil_since_ns > GIL_SLICE_NS)
+    if (runtime_gil_is_wanted() || platform_now_ns() - w->gil_since_ns > GIL_SLICE_NS) {
         return NULL;
-    if (pthread_mutex_trylock(&ex->lock) != 0)
+    }
+    if (pthread_mutex_trylock(&ex->lock) != 0) {
         return NULL;
+    }
     job *j = w->generation == ex->generation ? pop_job_locked(ex) : NULL;
     w->running = j;
     pthread_mutex_unlock(&ex->lock);
@@ -278,9 +293,9 @@ run_jobs(worker *w, job *j)
         runner_run_gil(w->run, j);
         job *done = j;
         j = next_job_gil(w);
-        if (j != NULL)
+        if (j != NULL) {
             job_release(done);
-        else {
+        } else {
             give_gil(w);
             finish_job(w, done);
         }
@@ -293,11 +308,13 @@ unlink_worker(worker *w)
     executor *ex = w->ex;
     pthread_mutex_lock(&ex->lock);
     worker **at = &ex->workers;
-    while (*at != w)
+    while (*at != w) {
         at = &(*at)->next;
+    }
     *at = w->next;
-    if (w->generation == ex->generation)
+    if (w->generation == ex->generation) {
         ex->active--;
+    }
     pthread_mutex_unlock(&ex->lock);
 }
 
@@ -311,8 +328,9 @@ worker_main(void *arg)
     w->run = runner_new_gil(w->ex->context);
     give_gil(w);
     job *j;
-    while ((j = await_job(w)) != NULL)
+    while ((j = await_job(w)) != NULL) {
         run_jobs(w, j);
+    }
     take_gil(w);
     runner_free_gil(w->run);
     PyGILState_Release(gil);
@@ -342,8 +360,9 @@ static bool
 start_worker(executor *ex)
 {
     worker *w = calloc(1, sizeof *w);
-    if (w == NULL)
+    if (w == NULL) {
         return false;
+    }
     platform_event_init(&w->wake);
     w->ex = executor_share(ex);
     pthread_mutex_lock(&ex->lock);
@@ -353,8 +372,9 @@ start_worker(executor *ex)
     ex->active++;
     pthread_mutex_unlock(&ex->lock);
     runtime_thread_started();
-    if (spawn_thread(worker_main, w))
+    if (spawn_thread(worker_main, w)) {
         return true;
+    }
     unlink_worker(w);
     runtime_thread_ended();
     executor_release(ex);
@@ -369,8 +389,9 @@ executor_open(executor *ex, unsigned threads)
     ex->state = EXECUTOR_OPEN;
     pthread_mutex_unlock(&ex->lock);
     unsigned started = 0;
-    while (started < threads && start_worker(ex))
+    while (started < threads && start_worker(ex)) {
         started++;
+    }
     return started > 0;
 }
 
@@ -382,12 +403,13 @@ take_all_jobs_locked(executor *ex)
 {
     job *all = ex->first;
     ex->first = ex->last = NULL;
-    for (worker *w = ex->workers; w != NULL; w = w->next)
+    for (worker *w = ex->workers; w != NULL; w = w->next) {
         if (w->running != NULL && w->generation == ex->generation) {
             enif_keep_resource(w->running);
             w->running->next = all;
             all = w->running;
         }
+    }
     return all;
 }
 
@@ -396,8 +418,9 @@ take_idle_locked(executor *ex)
 {
     worker *idle = ex->idle;
     ex->idle = NULL;
-    for (worker *w = idle; w != NULL; w = w->next_idle)
+    for (worker *w = idle; w != NULL; w = w->next_idle) {
         ex->active++;
+    }
     return idle;
 }
 

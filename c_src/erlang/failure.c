@@ -17,10 +17,9 @@ static ERL_NIF_TERM
 text_term(ErlNifEnv *env, PyObject *text)
 {
     static const char unprintable[] = "(it could not be printed)";
-    PyObject *utf8 =
-        text != NULL && PyUnicode_Check(text)
-            ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace")
-            : NULL;
+    PyObject *utf8 = text != NULL && PyUnicode_Check(text)
+                         ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace")
+                         : NULL;
     ERL_NIF_TERM term =
         utf8 != NULL
             ? binary_term(env, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8))
@@ -36,12 +35,15 @@ format_traceback(PyObject *exception)
 {
     PyObject *text = NULL, *lines = NULL, *empty = NULL;
     PyObject *module = PyImport_ImportModule("traceback");
-    if (module != NULL)
+    if (module != NULL) {
         lines = PyObject_CallMethod(module, "format_exception", "O", exception);
-    if (lines != NULL)
+    }
+    if (lines != NULL) {
         empty = PyUnicode_FromString("");
-    if (empty != NULL)
+    }
+    if (empty != NULL) {
         text = PyUnicode_Join(empty, lines);
+    }
     Py_XDECREF(empty);
     Py_XDECREF(lines);
     Py_XDECREF(module);
@@ -55,8 +57,9 @@ take_exception(void)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && traceback != NULL)
+    if (value != NULL && traceback != NULL) {
         PyException_SetTraceback(value, traceback);
+    }
     Py_XDECREF(type);
     Py_XDECREF(traceback);
     return value;
@@ -67,16 +70,18 @@ failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python)
 {
     PyObject *exception = take_exception();
     ERL_NIF_TERM reason;
-    if (exception == NULL)
+    if (exception == NULL) {
         reason = nif_am.am_undefined;
-    else if (!in_python && Py_IS_TYPE(exception, (PyTypeObject *)state->not_convertible))
+    } else if (!in_python &&
+               Py_IS_TYPE(exception, (PyTypeObject *)state->not_convertible)) {
         reason = enif_make_tuple2(env, nif_am.am_not_convertible,
                                   text_term(env, PyObject_Str(exception)));
-    else
-        reason = enif_make_tuple3(
-            env, text_term(env, PyType_GetName(Py_TYPE(exception))),
-            text_term(env, PyObject_Str(exception)),
-            text_term(env, format_traceback(exception)));
+    } else {
+        reason =
+            enif_make_tuple3(env, text_term(env, PyType_GetName(Py_TYPE(exception))),
+                             text_term(env, PyObject_Str(exception)),
+                             text_term(env, format_traceback(exception)));
+    }
     Py_XDECREF(exception);
     return enif_make_tuple2(env, nif_am.am_error, reason);
 }
@@ -86,11 +91,13 @@ failure_report(ERL_NIF_TERM answer)
 {
     ErlNifPid runtime;
     ErlNifEnv *message_env = enif_alloc_env();
-    if (message_env == NULL)
+    if (message_env == NULL) {
         return;
-    if (enif_whereis_pid(NULL, nif_am.am_erlpy_runtime, &runtime))
+    }
+    if (enif_whereis_pid(NULL, nif_am.am_erlpy_runtime, &runtime)) {
         enif_send(NULL, &runtime, message_env,
                   enif_make_tuple3(message_env, nif_am.am_erlpy, nif_am.am_cast_failed,
                                    enif_make_copy(message_env, answer)));
+    }
     enif_free_env(message_env);
 }

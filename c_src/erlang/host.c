@@ -7,7 +7,8 @@
 #include "executor.h"
 #include "runtime.h"
 
-/* ---- erlang.send ------------------------------------------------------------------ */
+/* ---- erlang.send ------------------------------------------------------------------
+ */
 
 /* 1: *pid; 0: nobody is registered under this name; -1: an exception is set. */
 static int
@@ -15,8 +16,9 @@ find_registered(PyObject *name, ErlNifPid *pid)
 {
     Py_ssize_t size;
     const char *utf8 = PyUnicode_AsUTF8AndSize(name, &size);
-    if (utf8 == NULL)
+    if (utf8 == NULL) {
         return -1;
+    }
     ErlNifEnv *env = enif_alloc_env();
     if (env == NULL) {
         PyErr_NoMemory();
@@ -37,8 +39,8 @@ relay_through_runtime(ErlNifEnv *env, PyObject *external, ERL_NIF_TERM *message,
 {
     ERL_NIF_TERM to;
     size_t size = (size_t)PyBytes_GET_SIZE(external);
-    if (enif_binary_to_term(env, (unsigned char *)PyBytes_AS_STRING(external), size, &to,
-                            0) != size ||
+    if (enif_binary_to_term(env, (unsigned char *)PyBytes_AS_STRING(external), size,
+                            &to, 0) != size ||
         !enif_whereis_pid(NULL, nif_am.am_erlpy_runtime, pid)) {
         PyErr_SetString(PyExc_RuntimeError, "erlpy is not running");
         return -1;
@@ -54,14 +56,16 @@ find_destination(pyb_state *state, PyObject *to, ErlNifEnv *env, ERL_NIF_TERM *m
 {
     if (Py_IS_TYPE(to, state->pid_type)) {
         pyb_handle *handle = (pyb_handle *)to;
-        if (handle->word == 0)
+        if (handle->word == 0) {
             return relay_through_runtime(env, handle->external, message, pid);
+        }
         pid->pid = (ERL_NIF_TERM)handle->word;
         return 1;
     }
     PyObject *name = PyUnicode_Check(to) ? to : pyb_atom_name(state, to);
-    if (name != NULL)
+    if (name != NULL) {
         return find_registered(name, pid);
+    }
     PyErr_Format(PyExc_TypeError,
                  "send() argument 'to' must be a Pid, an Atom or a str, not %.200s",
                  Py_TYPE(to)->tp_name);
@@ -74,30 +78,35 @@ host_send(pyb_state *state, PyObject *to, PyObject *term)
     ErlNifPid pid;
     ERL_NIF_TERM message;
     ErlNifEnv *env = enif_alloc_env();
-    if (env == NULL)
+    if (env == NULL) {
         return PyErr_NoMemory();
+    }
     int found = convert_to_erlang(state, env, term, &message)
                     ? find_destination(state, to, env, &message, &pid)
                     : -1;
-    if (found > 0)
+    if (found > 0) {
         enif_send(NULL, &pid, env, message);
-    else if (found == 0)
+    } else if (found == 0) {
         PyErr_Format(PyExc_ValueError, "no process is registered as %R", to);
+    }
     enif_free_env(env);
-    if (found <= 0)
+    if (found <= 0) {
         return NULL;
+    }
     Py_RETURN_NONE;
 }
 
-/* ---- Atoms and handles ---------------------------------------------------------------- */
+/* ---- Atoms and handles
+ * ---------------------------------------------------------------- */
 
 static int
 host_atom(const char *utf8, size_t size, int create)
 {
     ERL_NIF_TERM atom;
     ErlNifEnv *env = enif_alloc_env();
-    if (env == NULL)
+    if (env == NULL) {
         return -1;
+    }
     int known = convert_atom(env, utf8, size, create != 0, &atom);
     enif_free_env(env);
     return known;
@@ -108,12 +117,14 @@ host_describe(pyb_handle *handle)
 {
     char text[256];
     ErlNifEnv *env = enif_alloc_env();
-    if (env == NULL)
+    if (env == NULL) {
         return PyErr_NoMemory();
+    }
     ERL_NIF_TERM term = (ERL_NIF_TERM)handle->word;
-    if (term == 0)
+    if (term == 0) {
         enif_binary_to_term(env, (unsigned char *)PyBytes_AS_STRING(handle->external),
                             (size_t)PyBytes_GET_SIZE(handle->external), &term, 0);
+    }
     enif_snprintf(text, sizeof text, "%T", term);
     enif_free_env(env);
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");

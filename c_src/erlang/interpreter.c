@@ -15,10 +15,12 @@ const char *
 interpreter_publish_symbols(void)
 {
     Dl_info info;
-    if (dladdr((void *)(uintptr_t)&Py_InitializeFromConfig, &info) == 0)
+    if (dladdr((void *)(uintptr_t)&Py_InitializeFromConfig, &info) == 0) {
         return "libpython was not found in memory";
-    if (dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) == NULL)
+    }
+    if (dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) == NULL) {
         return dlerror();
+    }
     return NULL;
 }
 
@@ -57,10 +59,12 @@ initialise(const char *executable)
     config.configure_c_stdio = 0;
     PyStatus status =
         PyConfig_SetBytesString(&config, &config.program_name, executable);
-    if (!PyStatus_Exception(status))
+    if (!PyStatus_Exception(status)) {
         status = PyConfig_SetBytesString(&config, &config.executable, executable);
-    if (!PyStatus_Exception(status))
+    }
+    if (!PyStatus_Exception(status)) {
         status = Py_InitializeFromConfig(&config);
+    }
     PyConfig_Clear(&config);
     return status;
 }
@@ -83,11 +87,13 @@ interpreter_start(const runtime_config *config)
     const char *executable =
         config->executable != NULL ? config->executable : ERLPY_PYTHON_EXECUTABLE;
     pyb_set_host(host_table());
-    if (PyImport_AppendInittab("_erlang", pyb_module_init) != 0)
+    if (PyImport_AppendInittab("_erlang", pyb_module_init) != 0) {
         return strdup("out of memory");
+    }
     PyStatus status = initialise(executable);
-    if (PyStatus_Exception(status))
+    if (PyStatus_Exception(status)) {
         return status_text(status);
+    }
     running_executable = strdup(executable);
     line_buffer_output();
     PyEval_SaveThread();
@@ -126,8 +132,9 @@ extend_path(char **dirs)
         int known = text != NULL ? PySequence_Contains(path, text) : -1;
         int failed = known < 0 || (known == 0 && PyList_Insert(path, at++, text) < 0);
         Py_XDECREF(text);
-        if (failed)
+        if (failed) {
             return -1;
+        }
     }
     return 0;
 }
@@ -136,12 +143,14 @@ char *
 interpreter_configure(const runtime_config *config)
 {
     if (config->executable != NULL &&
-        strcmp(config->executable, running_executable) != 0)
+        strcmp(config->executable, running_executable) != 0) {
         return strdup("Python is already running with another venv: restart the node");
+    }
     PyGILState_STATE gil = PyGILState_Ensure();
     char *failure = NULL;
-    if (extend_path(config->python_path) < 0 || pyb_current_state() == NULL)
+    if (extend_path(config->python_path) < 0 || pyb_current_state() == NULL) {
         failure = exception_text();
+    }
     PyGILState_Release(gil);
     return failure;
 }

@@ -11,10 +11,12 @@ job_destroy(ErlNifEnv *env, void *object)
 {
     job *j = object;
     (void)env;
-    if (j->request_env != NULL)
+    if (j->request_env != NULL) {
         enif_free_env(j->request_env);
-    if (j->ref_env != NULL)
+    }
+    if (j->ref_env != NULL) {
         enif_free_env(j->ref_env);
+    }
 }
 
 int
@@ -22,8 +24,9 @@ job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
     ErlNifResourceType *type =
         enif_open_resource_type(env, NULL, "erlpy_job", job_destroy, flags, NULL);
-    if (type == NULL)
+    if (type == NULL) {
         return -1;
+    }
     job_type = type;
     return 0;
 }
@@ -32,15 +35,17 @@ job *
 job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request)
 {
     job *j = enif_alloc_resource(job_type, sizeof *j);
-    if (j == NULL)
+    if (j == NULL) {
         return NULL;
+    }
     memset(j, 0, sizeof *j);
     atomic_init(&j->state, JOB_PENDING);
     enif_self(env, &j->caller);
     j->wants_reply = !enif_is_identical(ref, nif_am.am_none);
     j->request_env = enif_alloc_env();
-    if (j->wants_reply)
+    if (j->wants_reply) {
         j->ref_env = enif_alloc_env();
+    }
     if (j->request_env == NULL || (j->wants_reply && j->ref_env == NULL)) {
         enif_release_resource(j);
         return NULL;
@@ -86,19 +91,22 @@ job_send(ErlNifEnv *caller_env, job *j, ErlNifEnv *env, ERL_NIF_TERM result)
 void
 job_reply(job *j, ErlNifEnv *env, ERL_NIF_TERM result)
 {
-    if (job_claim(j, JOB_REPLIED) && j->wants_reply)
+    if (job_claim(j, JOB_REPLIED) && j->wants_reply) {
         job_send(NULL, j, env, result);
+    }
     enif_clear_env(env);
 }
 
 void
 job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason)
 {
-    if (!job_claim(j, JOB_REPLIED) || !j->wants_reply)
+    if (!job_claim(j, JOB_REPLIED) || !j->wants_reply) {
         return;
+    }
     ErlNifEnv *env = enif_alloc_env();
-    if (env == NULL)
+    if (env == NULL) {
         return;
+    }
     job_send(caller_env, j, env, enif_make_tuple2(env, nif_am.am_error, reason));
     enif_free_env(env);
 }

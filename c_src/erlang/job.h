@@ -23,11 +23,12 @@ typedef enum { JOB_PENDING, JOB_REPLIED, JOB_CANCELLED } job_state;
 
 typedef struct job {
     _Atomic int state;
-    bool wants_reply;      /* false for a cast */
+    bool wants_reply; /* false for a cast */
     ErlNifPid caller;
     ErlNifEnv *request_env; /* owned by the running thread once started */
-    ERL_NIF_TERM request;   /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
-    ErlNifEnv *ref_env;    /* never changes: any thread may copy from it */
+    ERL_NIF_TERM
+        request;        /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
+    ErlNifEnv *ref_env; /* never changes: any thread may copy from it */
     ERL_NIF_TERM ref;
     struct job *next; /* in a lane's queue, under its lock */
 } job;

@@ -11,7 +11,8 @@
 #include "job.h"
 #include "runtime.h"
 
-/* ---- Starting and stopping --------------------------------------------------------- */
+/* ---- Starting and stopping ---------------------------------------------------------
+ */
 
 /* An owned copy of a binary as a C string, NULL when it is none or has a NUL in it. */
 static char *
@@ -19,11 +20,13 @@ copy_text(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     ErlNifBinary binary;
     if (!enif_inspect_binary(env, term, &binary) ||
-        memchr(binary.data, 0, binary.size) != NULL)
+        memchr(binary.data, 0, binary.size) != NULL) {
         return NULL;
+    }
     char *text = malloc(binary.size + 1);
-    if (text == NULL)
+    if (text == NULL) {
         return NULL;
+    }
     memcpy(text, binary.data, binary.size);
     text[binary.size] = '\0';
     return text;
@@ -34,16 +37,19 @@ copy_texts(ErlNifEnv *env, ERL_NIF_TERM list)
 {
     unsigned length;
     ERL_NIF_TERM head;
-    if (!enif_get_list_length(env, list, &length))
+    if (!enif_get_list_length(env, list, &length)) {
         return NULL;
+    }
     char **texts = calloc((size_t)length + 1, sizeof *texts);
     for (unsigned i = 0; texts != NULL && i < length; i++) {
         enif_get_list_cell(env, list, &head, &list);
         texts[i] = copy_text(env, head);
-        if (texts[i] != NULL)
+        if (texts[i] != NULL) {
             continue;
-        while (i > 0)
+        }
+        while (i > 0) {
             free(texts[--i]);
+        }
         free(texts);
         texts = NULL;
     }
@@ -56,8 +62,9 @@ read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
 {
     unsigned spin_us;
     runtime_config *config = calloc(1, sizeof *config);
-    if (config == NULL)
+    if (config == NULL) {
         return NULL;
+    }
     bool own = enif_is_identical(argv[0], nif_am.am_none);
     config->executable = own ? NULL : copy_text(env, argv[0]);
     config->python_path = copy_texts(env, argv[1]);
@@ -77,12 +84,14 @@ start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     ErlNifPid self;
     (void)argc;
     runtime_config *config = read_config(env, argv);
-    if (config == NULL)
+    if (config == NULL) {
         return enif_make_badarg(env);
+    }
     enif_self(env, &self);
     runtime_result result = runtime_start(config, &self);
-    if (result == RUNTIME_OK)
+    if (result == RUNTIME_OK) {
         return nif_am.am_ok;
+    }
     runtime_config_free(config);
     return enif_make_tuple2(env, nif_am.am_error,
                             result == RUNTIME_BUSY ? nif_am.am_started
@@ -110,7 +119,8 @@ version_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return term;
 }
 
-/* ---- The library -------------------------------------------------------------------- */
+/* ---- The library --------------------------------------------------------------------
+ */
 
 static int
 open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
@@ -127,8 +137,9 @@ load(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
 {
     (void)priv_data;
     (void)info;
-    if (interpreter_publish_symbols() != NULL)
+    if (interpreter_publish_symbols() != NULL) {
         return 2;
+    }
     return open_types(env, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER);
 }
 

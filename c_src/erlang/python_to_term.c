@@ -40,7 +40,8 @@ write_binary(writer *w, const char *data, Py_ssize_t size, ERL_NIF_TERM *term)
     return true;
 }
 
-/* ---- Our own types ------------------------------------------------------------------- */
+/* ---- Our own types
+ * ------------------------------------------------------------------- */
 
 static bool
 write_external(writer *w, PyObject *external, ERL_NIF_TERM *term)
@@ -68,10 +69,12 @@ write_buffer(writer *w, PyObject *object, stream *s, ERL_NIF_TERM *term)
 {
     PyObject *origin = pyb_buffer_origin(object);
     if (origin != NULL && write_external(w, origin, term) &&
-        buffer_stream_of(w->env, *term) == s)
+        buffer_stream_of(w->env, *term) == s) {
         return true;
-    if (buffer_term(w->env, s, term))
+    }
+    if (buffer_term(w->env, s, term)) {
         return true;
+    }
     PyErr_NoMemory();
     return false;
 }
@@ -82,14 +85,16 @@ convert_atom(ErlNifEnv *env, const char *utf8, size_t size, bool create,
 {
     /* ATOM_UTF8_EXT; decoding in safe mode refuses an atom that does not exist. */
     unsigned char external[4 + 255 * 4] = {131, 118};
-    if (size > sizeof external - 4)
+    if (size > sizeof external - 4) {
         return -1;
+    }
     external[2] = (unsigned char)(size >> 8);
     external[3] = (unsigned char)(size & 0xFF);
     memcpy(external + 4, utf8, size);
     ErlNifBinaryToTerm safe = create ? 0 : ERL_NIF_BIN2TERM_SAFE;
-    if (enif_binary_to_term(env, external, 4 + size, term, safe) == 4 + size)
+    if (enif_binary_to_term(env, external, 4 + size, term, safe) == 4 + size) {
         return 1;
+    }
     return create ? -1 : 0;
 }
 
@@ -98,14 +103,16 @@ write_atom(writer *w, PyObject *name, ERL_NIF_TERM *term)
 {
     Py_ssize_t size;
     const char *utf8 = PyUnicode_AsUTF8AndSize(name, &size);
-    if (utf8 == NULL)
+    if (utf8 == NULL) {
         return false;
+    }
     /* The Atom object was allowed to exist, so its atom may be made. */
     return convert_atom(w->env, utf8, (size_t)size, true, term) > 0 ||
            refuse(w, "an Atom whose name is longer than 255 characters");
 }
 
-/* ---- Scalars ---------------------------------------------------------------------------- */
+/* ---- Scalars
+ * ---------------------------------------------------------------------------- */
 
 /* Beyond 64 bits: through LARGE_BIG_EXT, which takes the magnitude as it is. */
 static bool
@@ -116,13 +123,16 @@ write_big_integer(writer *w, PyObject *value, ERL_NIF_TERM *term)
     PyObject *magnitude = PyNumber_Absolute(value), *bits = NULL, *bytes = NULL;
     PyObject *zero = PyLong_FromLong(0);
     int negative = zero != NULL ? PyObject_RichCompareBool(value, zero, Py_LT) : -1;
-    bits = magnitude != NULL ? PyObject_CallMethod(magnitude, "bit_length", NULL) : NULL;
+    bits =
+        magnitude != NULL ? PyObject_CallMethod(magnitude, "bit_length", NULL) : NULL;
     Py_ssize_t size = bits != NULL ? (PyLong_AsSsize_t(bits) + 7) / 8 : -1;
-    if (negative < 0 || size < 0)
+    if (negative < 0 || size < 0) {
         goto done;
+    }
     bytes = PyObject_CallMethod(magnitude, "to_bytes", "ns", size, "little");
-    if (bytes == NULL)
+    if (bytes == NULL) {
         goto done;
+    }
     external = malloc((size_t)size + 7);
     if (external == NULL) {
         PyErr_NoMemory();
@@ -130,14 +140,16 @@ write_big_integer(writer *w, PyObject *value, ERL_NIF_TERM *term)
     }
     external[0] = 131;
     external[1] = 111;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         external[2 + i] = (unsigned char)((size_t)size >> (24 - 8 * i));
+    }
     external[6] = (unsigned char)negative;
     memcpy(external + 7, PyBytes_AS_STRING(bytes), (size_t)size);
     done = (uint64_t)size <= UINT32_MAX &&
            enif_binary_to_term(w->env, external, (size_t)size + 7, term, 0) != 0;
-    if (!done)
+    if (!done) {
         refuse(w, "an int larger than Erlang's largest integer");
+    }
 done:
     free(external);
     Py_XDECREF(bytes);
@@ -152,10 +164,12 @@ write_integer(writer *w, PyObject *value, ERL_NIF_TERM *term)
 {
     int overflow;
     long long small = PyLong_AsLongLongAndOverflow(value, &overflow);
-    if (overflow != 0)
+    if (overflow != 0) {
         return write_big_integer(w, value, term);
-    if (small == -1 && PyErr_Occurred())
+    }
+    if (small == -1 && PyErr_Occurred()) {
         return false;
+    }
     *term = enif_make_int64(w->env, small);
     return true;
 }
@@ -164,10 +178,12 @@ static bool
 write_float(writer *w, PyObject *object, ERL_NIF_TERM *term)
 {
     double value = PyFloat_AS_DOUBLE(object);
-    if (isnan(value))
+    if (isnan(value)) {
         return refuse(w, "the float nan, which Erlang has no term for");
-    if (isinf(value))
+    }
+    if (isinf(value)) {
         return refuse(w, "an infinite float, which Erlang has no term for");
+    }
     *term = enif_make_double(w->env, value);
     return true;
 }
@@ -188,13 +204,13 @@ write_text(writer *w, PyObject *object, ERL_NIF_TERM *term)
         }
         return false;
     }
-    bool done =
-        write_binary(w, PyBytes_AS_STRING(utf8), PyBytes_GET_SIZE(utf8), term);
+    bool done = write_binary(w, PyBytes_AS_STRING(utf8), PyBytes_GET_SIZE(utf8), term);
     Py_DECREF(utf8);
     return done;
 }
 
-/* ---- Containers --------------------------------------------------------------------------- */
+/* ---- Containers
+ * --------------------------------------------------------------------------- */
 
 typedef struct term_array {
     ERL_NIF_TERM *items;
@@ -234,8 +250,9 @@ push_list(writer *w, term_array *array, PyObject *list)
         Py_INCREF(item);
         bool done = push_object(w, array, item);
         Py_DECREF(item);
-        if (!done)
+        if (!done) {
             return false;
+        }
     }
     return true;
 }
@@ -243,9 +260,11 @@ push_list(writer *w, term_array *array, PyObject *list)
 static bool
 push_tuple(writer *w, term_array *array, PyObject *tuple)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
-        if (!push_object(w, array, PyTuple_GET_ITEM(tuple, i)))
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
+        if (!push_object(w, array, PyTuple_GET_ITEM(tuple, i))) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -256,21 +275,21 @@ write_sequence(writer *w, PyObject *object, ERL_NIF_TERM *term)
     bool tuple = PyTuple_Check(object);
     PyObject *copy = NULL;
     bool done;
-    if (tuple)
+    if (tuple) {
         done = push_tuple(w, &array, object);
-    else if (PyList_Check(object))
+    } else if (PyList_Check(object)) {
         done = push_list(w, &array, object);
-    else {
+    } else {
         copy = PySequence_List(object);
         done = copy != NULL && push_list(w, &array, copy);
     }
     Py_XDECREF(copy);
-    if (done)
-        *term = tuple
-                    ? enif_make_tuple_from_array(w->env, array.items,
-                                                 (unsigned)array.count)
-                    : enif_make_list_from_array(w->env, array.items,
-                                                (unsigned)array.count);
+    if (done) {
+        *term =
+            tuple
+                ? enif_make_tuple_from_array(w->env, array.items, (unsigned)array.count)
+                : enif_make_list_from_array(w->env, array.items, (unsigned)array.count);
+    }
     free(array.items);
     return done;
 }
@@ -286,10 +305,12 @@ push_pairs(writer *w, PyObject *dict, term_array *keys, term_array *values)
         bool done = push_object(w, keys, key) && push_object(w, values, value);
         Py_DECREF(key);
         Py_DECREF(value);
-        if (!done)
+        if (!done) {
             return false;
-        if (PyDict_GET_SIZE(dict) != size)
+        }
+        if (PyDict_GET_SIZE(dict) != size) {
             return refuse(w, "a dict that changed while it was being read");
+        }
     }
     return true;
 }
@@ -299,23 +320,27 @@ write_dict(writer *w, PyObject *dict, ERL_NIF_TERM *term)
 {
     term_array keys = {0}, values = {0};
     bool done = push_pairs(w, dict, &keys, &values);
-    if (done && !enif_make_map_from_arrays(w->env, keys.items, values.items,
-                                           keys.count, term))
+    if (done && !enif_make_map_from_arrays(w->env, keys.items, values.items, keys.count,
+                                           term)) {
         done = refuse(w, "a dict with two keys that become the same term");
+    }
     free(keys.items);
     free(values.items);
     return done;
 }
 
-/* ---- Everything else --------------------------------------------------------------------------- */
+/* ---- Everything else
+ * --------------------------------------------------------------------------- */
 
 static bool
 is_byte_format(const char *format)
 {
-    if (format == NULL)
+    if (format == NULL) {
         return true;
-    if (*format == '@' || *format == '=' || *format == '<' || *format == '>')
+    }
+    if (*format == '@' || *format == '=' || *format == '<' || *format == '>') {
         format++;
+    }
     return (*format == 'B' || *format == 'b' || *format == 'c') && format[1] == '\0';
 }
 
@@ -324,14 +349,18 @@ static int
 write_buffer_object(writer *w, PyObject *object, ERL_NIF_TERM *term)
 {
     Py_buffer view;
-    if (!PyObject_CheckBuffer(object))
+    if (!PyObject_CheckBuffer(object)) {
         return 0;
-    if (PyObject_GetBuffer(object, &view, PyBUF_FORMAT | PyBUF_ND | PyBUF_STRIDES) < 0)
+    }
+    if (PyObject_GetBuffer(object, &view, PyBUF_FORMAT | PyBUF_ND | PyBUF_STRIDES) <
+        0) {
         return -1;
+    }
     int done = 0;
     if (view.ndim == 1 && is_byte_format(view.format) &&
-        PyBuffer_IsContiguous(&view, 'C'))
+        PyBuffer_IsContiguous(&view, 'C')) {
         done = write_binary(w, view.buf, view.len, term) ? 1 : -1;
+    }
     PyBuffer_Release(&view);
     return done;
 }
@@ -355,13 +384,15 @@ write_other(writer *w, PyObject *object, ERL_NIF_TERM *term)
             return done;
         }
         /* An array has the slot but is no integer. */
-        if (!PyErr_ExceptionMatches(PyExc_TypeError) || !PyObject_CheckBuffer(object))
+        if (!PyErr_ExceptionMatches(PyExc_TypeError) || !PyObject_CheckBuffer(object)) {
             return false;
+        }
         PyErr_Clear();
     }
     int buffer = write_buffer_object(w, object, term);
-    if (buffer != 0)
+    if (buffer != 0) {
         return buffer > 0;
+    }
     return refuse_type(w, object);
 }
 
@@ -370,13 +401,17 @@ write_own_type(writer *w, PyObject *object, ERL_NIF_TERM *term, bool *own)
 {
     *own = true;
     stream *s = pyb_buffer_stream(w->state, object);
-    if (s != NULL)
+    if (s != NULL) {
         return write_buffer(w, object, s, term);
-    if (Py_IS_TYPE(object, w->state->pid_type) || Py_IS_TYPE(object, w->state->ref_type))
+    }
+    if (Py_IS_TYPE(object, w->state->pid_type) ||
+        Py_IS_TYPE(object, w->state->ref_type)) {
         return write_handle(w, object, term);
+    }
     PyObject *name = pyb_atom_name(w->state, object);
-    if (name != NULL)
+    if (name != NULL) {
         return write_atom(w, name, term);
+    }
     *own = false;
     return false;
 }
@@ -384,26 +419,34 @@ write_own_type(writer *w, PyObject *object, ERL_NIF_TERM *term, bool *own)
 static bool
 write_any(writer *w, PyObject *object, ERL_NIF_TERM *term)
 {
-    if (PyLong_CheckExact(object))
+    if (PyLong_CheckExact(object)) {
         return write_integer(w, object, term);
-    if (PyUnicode_Check(object))
+    }
+    if (PyUnicode_Check(object)) {
         return write_text(w, object, term);
-    if (PyBytes_Check(object))
-        return write_binary(w, PyBytes_AS_STRING(object), PyBytes_GET_SIZE(object), term);
+    }
+    if (PyBytes_Check(object)) {
+        return write_binary(w, PyBytes_AS_STRING(object), PyBytes_GET_SIZE(object),
+                            term);
+    }
     if (object == Py_None || PyBool_Check(object)) {
         *term = object == Py_None   ? nif_am.am_none
                 : object == Py_True ? nif_am.am_true
                                     : nif_am.am_false;
         return true;
     }
-    if (PyFloat_Check(object))
+    if (PyFloat_Check(object)) {
         return write_float(w, object, term);
-    if (PyLong_Check(object))
+    }
+    if (PyLong_Check(object)) {
         return write_integer(w, object, term);
-    if (PyDict_Check(object))
+    }
+    if (PyDict_Check(object)) {
         return write_dict(w, object, term);
-    if (PyList_Check(object) || PyTuple_Check(object) || PyAnySet_Check(object))
+    }
+    if (PyList_Check(object) || PyTuple_Check(object) || PyAnySet_Check(object)) {
         return write_sequence(w, object, term);
+    }
     bool own;
     bool done = write_own_type(w, object, term, &own);
     return own ? done : write_other(w, object, term);
@@ -412,8 +455,9 @@ write_any(writer *w, PyObject *object, ERL_NIF_TERM *term)
 static bool
 write_term(writer *w, PyObject *object, ERL_NIF_TERM *term)
 {
-    if (w->depth >= CONVERT_MAX_DEPTH)
+    if (w->depth >= CONVERT_MAX_DEPTH) {
         return refuse(w, "an object nested deeper than 1000 levels");
+    }
     w->depth++;
     bool done = write_any(w, object, term);
     w->depth--;
@@ -421,7 +465,8 @@ write_term(writer *w, PyObject *object, ERL_NIF_TERM *term)
 }
 
 bool
-convert_to_erlang(pyb_state *state, ErlNifEnv *env, PyObject *object, ERL_NIF_TERM *term)
+convert_to_erlang(pyb_state *state, ErlNifEnv *env, PyObject *object,
+                  ERL_NIF_TERM *term)
 {
     writer w = {.state = state, .env = env};
     return write_term(&w, object, term);

@@ -18,12 +18,14 @@ static PyObject *
 new_main_module(void)
 {
     PyObject *module = PyModule_New("__main__");
-    if (module == NULL)
+    if (module == NULL) {
         return NULL;
+    }
     PyObject *builtins = PyImport_ImportModule("builtins");
     if (builtins == NULL ||
-        PyObject_SetAttrString(module, "__builtins__", builtins) < 0)
+        PyObject_SetAttrString(module, "__builtins__", builtins) < 0) {
         Py_CLEAR(module);
+    }
     Py_XDECREF(builtins);
     return module;
 }
@@ -31,12 +33,14 @@ new_main_module(void)
 void
 runner_free_gil(runner *run)
 {
-    if (run == NULL)
+    if (run == NULL) {
         return;
+    }
     Py_XDECREF(run->own_main);
     Py_XDECREF(run->main_name);
-    if (run->reply_env != NULL)
+    if (run->reply_env != NULL) {
         enif_free_env(run->reply_env);
+    }
     free(run);
 }
 
@@ -44,37 +48,43 @@ runner *
 runner_new_gil(bool own_namespace)
 {
     runner *run = calloc(1, sizeof *run);
-    if (run == NULL)
+    if (run == NULL) {
         return NULL;
+    }
     run->state = pyb_current_state();
     run->reply_env = enif_alloc_env();
     run->main_name = PyUnicode_InternFromString("__main__");
     run->own_main = own_namespace ? new_main_module() : NULL;
     if (run->state != NULL && run->reply_env != NULL && run->main_name != NULL &&
-        (run->own_main != NULL || !own_namespace))
+        (run->own_main != NULL || !own_namespace)) {
         return run;
+    }
     PyErr_Clear();
     runner_free_gil(run);
     return NULL;
 }
 
-/* ---- Calls ------------------------------------------------------------------------- */
+/* ---- Calls -------------------------------------------------------------------------
+ */
 
 /* A new reference to the module that a call names. */
 static PyObject *
 find_module(runner *run, PyObject *name)
 {
-    if (run->own_main != NULL && PyUnicode_Compare(name, run->main_name) == 0)
+    if (run->own_main != NULL && PyUnicode_Compare(name, run->main_name) == 0) {
         return Py_NewRef(run->own_main);
+    }
     /* With no list of names the import answers the top package of a dotted name. */
     PyObject *top = PyImport_ImportModuleLevelObject(name, NULL, NULL, NULL, 0);
     if (top == NULL ||
-        PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) < 0)
+        PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) < 0) {
         return top;
+    }
     Py_DECREF(top);
     PyObject *module = PyImport_GetModule(name);
-    if (module == NULL && !PyErr_Occurred())
+    if (module == NULL && !PyErr_Occurred()) {
         PyErr_Format(PyExc_ImportError, "no module named %R after its import", name);
+    }
     return module;
 }
 
@@ -94,8 +104,9 @@ find_attribute(PyObject *object, PyObject *path)
         Py_XDECREF(object);
         object = next;
     }
-    if (names == NULL)
+    if (names == NULL) {
         Py_CLEAR(object);
+    }
     Py_XDECREF(names);
     return object;
 }
@@ -119,12 +130,15 @@ read_call(runner *run, job *j, const ERL_NIF_TERM *request, call_terms *call)
 {
     ErlNifEnv *env = j->request_env;
     call->module = convert_name_to_python(run->state, env, request[1]);
-    if (call->module != NULL)
+    if (call->module != NULL) {
         call->function = convert_name_to_python(run->state, env, request[2]);
-    if (call->function != NULL)
+    }
+    if (call->function != NULL) {
         call->arguments = convert_to_python(run->state, env, request[3]);
-    if (call->arguments != NULL)
+    }
+    if (call->arguments != NULL) {
         call->keywords = convert_to_python(run->state, env, request[4]);
+    }
     return call->keywords != NULL;
 }
 
@@ -148,15 +162,17 @@ run_call(runner *run, job *j, const ERL_NIF_TERM *request, bool *started)
         PyObject *module = find_module(run, call.module);
         PyObject *function =
             module != NULL ? find_attribute(module, call.function) : NULL;
-        if (function != NULL)
+        if (function != NULL) {
             result = invoke(function, call.arguments, call.keywords);
+        }
         Py_XDECREF(function);
     }
     clear_call(&call);
     return result;
 }
 
-/* ---- Source text ---------------------------------------------------------------------- */
+/* ---- Source text
+ * ---------------------------------------------------------------------- */
 
 /* Borrowed. */
 static PyObject *
@@ -182,23 +198,26 @@ static PyObject *
 evaluate(PyObject *text, const char *mode, PyObject *namespace)
 {
     PyObject *code = compile_text(text, mode);
-    if (code == NULL)
+    if (code == NULL) {
         return NULL;
+    }
     PyObject *result = PyEval_EvalCode(code, namespace, namespace);
     Py_DECREF(code);
     return result;
 }
 
-/* The namespace with the locals laid over it: a copy, so that comprehensions and lambdas
- * of the expression see them too. */
+/* The namespace with the locals laid over it: a copy, so that comprehensions and
+ * lambdas of the expression see them too. */
 static PyObject *
 namespace_with(PyObject *namespace, PyObject *locals)
 {
-    if (PyDict_GET_SIZE(locals) == 0)
+    if (PyDict_GET_SIZE(locals) == 0) {
         return Py_NewRef(namespace);
+    }
     PyObject *both = PyDict_Copy(namespace);
-    if (both != NULL && PyDict_Update(both, locals) < 0)
+    if (both != NULL && PyDict_Update(both, locals) < 0) {
         Py_CLEAR(both);
+    }
     return both;
 }
 
@@ -211,14 +230,16 @@ run_eval(runner *run, job *j, const ERL_NIF_TERM *request, bool *started)
     PyObject *locals =
         text != NULL ? convert_to_python(run->state, j->request_env, request[2]) : NULL;
     PyObject *namespace = namespace_of(run);
-    if (locals == NULL || namespace == NULL)
+    if (locals == NULL || namespace == NULL) {
         goto done;
+    }
     job_drop_request(j);
     *started = true;
     stripped = PyObject_CallMethod(text, "lstrip", "s", " \t");
     both = stripped != NULL ? namespace_with(namespace, locals) : NULL;
-    if (both != NULL)
+    if (both != NULL) {
         result = evaluate(stripped, "eval", both);
+    }
 done:
     Py_XDECREF(both);
     Py_XDECREF(stripped);
@@ -244,7 +265,8 @@ run_exec(runner *run, job *j, const ERL_NIF_TERM *request, bool *started)
     return result;
 }
 
-/* ---- One job ----------------------------------------------------------------------------- */
+/* ---- One job
+ * ----------------------------------------------------------------------------- */
 
 static bool
 write_answer(runner *run, ErlNifEnv *env, PyObject *result, bool is_exec,
@@ -255,8 +277,9 @@ write_answer(runner *run, ErlNifEnv *env, PyObject *result, bool is_exec,
         *answer = nif_am.am_ok;
         return true;
     }
-    if (!convert_to_erlang(run->state, env, result, &value))
+    if (!convert_to_erlang(run->state, env, result, &value)) {
         return false;
+    }
     *answer = enif_make_tuple2(env, nif_am.am_ok, value);
     return true;
 }
@@ -271,14 +294,16 @@ run_request(runner *run, job *j, ErlNifEnv *env)
     ERL_NIF_TERM answer;
     enif_get_tuple(j->request_env, j->request, &arity, &request);
     bool is_exec = enif_is_identical(request[0], nif_am.am_exec);
-    if (enif_is_identical(request[0], nif_am.am_call))
+    if (enif_is_identical(request[0], nif_am.am_call)) {
         result = run_call(run, j, request, &started);
-    else if (is_exec)
+    } else if (is_exec) {
         result = run_exec(run, j, request, &started);
-    else
+    } else {
         result = run_eval(run, j, request, &started);
-    if (result == NULL)
+    }
+    if (result == NULL) {
         return failure_term_gil(run->state, env, started);
+    }
     bool written = write_answer(run, env, result, is_exec || !j->wants_reply, &answer);
     Py_DECREF(result);
     return written ? answer : failure_term_gil(run->state, env, false);
@@ -291,10 +316,12 @@ runner_run_gil(runner *run, job *j)
         job_fail(NULL, j, nif_am.am_enomem);
         return;
     }
-    if (atomic_load(&j->state) != JOB_PENDING)
+    if (atomic_load(&j->state) != JOB_PENDING) {
         return;
+    }
     ERL_NIF_TERM answer = run_request(run, j, run->reply_env);
-    if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok))
+    if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok)) {
         failure_report(answer);
+    }
     job_reply(j, run->reply_env, answer);
 }

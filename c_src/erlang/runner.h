@@ -15,8 +15,8 @@ typedef struct runner runner;
  * lives as long as the runner; otherwise the interpreter's own.  NULL on failure. */
 runner *runner_new_gil(bool own_namespace);
 void runner_free_gil(runner *run);
-/* Runs the job, unless it is cancelled, and replies.  `run` may be NULL (it could not be
- * made): the job is answered {error, enomem}. */
+/* Runs the job, unless it is cancelled, and replies.  `run` may be NULL (it could not
+ * be made): the job is answered {error, enomem}. */
 void runner_run_gil(runner *run, job *j);
 
 #endif

@@ -27,15 +27,15 @@ typedef struct context_entry {
 } context_entry;
 
 static struct {
-    _Atomic int state;          /* written under the lock */
-    executor *pool;             /* made once, before the first UP */
-    runtime_config *config;     /* of the start under way; the main thread's */
-    ErlNifPid owner;            /* lock */
-    context_entry *contexts;    /* lock */
-    unsigned threads;           /* lock: worker threads alive */
-    bool main_running;          /* lock: the main thread exists */
-    bool stop_unanswered;       /* lock: the owner waits for {erlpy, stopped} */
-    platform_event main_event;  /* start requested, or the pool is behind */
+    _Atomic int state;         /* written under the lock */
+    executor *pool;            /* made once, before the first UP */
+    runtime_config *config;    /* of the start under way; the main thread's */
+    ErlNifPid owner;           /* lock */
+    context_entry *contexts;   /* lock */
+    unsigned threads;          /* lock: worker threads alive */
+    bool main_running;         /* lock: the main thread exists */
+    bool stop_unanswered;      /* lock: the owner waits for {erlpy, stopped} */
+    platform_event main_event; /* start requested, or the pool is behind */
     atomic_bool start_asked;
     atomic_bool watching;
     atomic_uint spin_ns;
@@ -48,11 +48,13 @@ static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
 void
 runtime_config_free(runtime_config *config)
 {
-    if (config == NULL)
+    if (config == NULL) {
         return;
+    }
     free(config->executable);
-    for (char **dir = config->python_path; dir != NULL && *dir != NULL; dir++)
+    for (char **dir = config->python_path; dir != NULL && *dir != NULL; dir++) {
         free(*dir);
+    }
     free(config->python_path);
     free(config);
 }
@@ -93,7 +95,8 @@ runtime_gil_is_wanted(void)
     return atomic_load_explicit(&rt.gil_wanted, memory_order_relaxed) > 0;
 }
 
-/* ---- Messages to the owner --------------------------------------------------------- */
+/* ---- Messages to the owner ---------------------------------------------------------
+ */
 
 static void
 tell_started(const char *failure)
@@ -135,14 +138,17 @@ runtime_thread_ended(void)
     rt.threads--;
     bool tell = rt.threads == 0 && rt.stop_unanswered;
     ErlNifPid owner = rt.owner;
-    if (tell)
+    if (tell) {
         rt.stop_unanswered = false;
+    }
     pthread_mutex_unlock(&runtime_lock);
-    if (tell)
+    if (tell) {
         tell_stopped(NULL, &owner);
+    }
 }
 
-/* ---- The main thread ---------------------------------------------------------------- */
+/* ---- The main thread ----------------------------------------------------------------
+ */
 
 static void
 set_state(runtime_state state)
@@ -161,8 +167,9 @@ take_up(void)
     unsigned threads = rt.config->threads;
     runtime_config_free(rt.config);
     rt.config = NULL;
-    if (failure == NULL && !executor_open(rt.pool, threads))
+    if (failure == NULL && !executor_open(rt.pool, threads)) {
         failure = strdup("no thread could be started");
+    }
     set_state(failure == NULL ? RUNTIME_UP : RUNTIME_PARKED);
     tell_started(failure);
     free(failure);
@@ -173,18 +180,21 @@ take_up(void)
 static int64_t
 watch_pool(uint64_t *taken_before)
 {
-    if (!atomic_load(&rt.watching))
+    if (!atomic_load(&rt.watching)) {
         return INT64_MAX;
+    }
     if (!executor_is_behind(rt.pool)) {
         atomic_store(&rt.watching, false);
         /* A submit may have seen `watching` just before: look once more. */
-        if (!executor_is_behind(rt.pool))
+        if (!executor_is_behind(rt.pool)) {
             return INT64_MAX;
+        }
         atomic_store(&rt.watching, true);
     }
     uint64_t taken = executor_taken(rt.pool);
-    if (taken == *taken_before)
+    if (taken == *taken_before) {
         executor_add_hand(rt.pool);
+    }
     *taken_before = taken;
     return platform_now_ns() + WATCH_INTERVAL_NS;
 }
@@ -197,12 +207,14 @@ serve_main(void)
     for (;;) {
         platform_event_wait(&rt.main_event, next_look, 0, false);
         platform_event_clear(&rt.main_event);
-        if (atomic_exchange(&rt.start_asked, false))
+        if (atomic_exchange(&rt.start_asked, false)) {
             take_up();
-        if (next_look == INT64_MAX && atomic_load(&rt.watching))
+        }
+        if (next_look == INT64_MAX && atomic_load(&rt.watching)) {
             next_look = platform_now_ns() + WATCH_INTERVAL_NS;
-        else if (platform_now_ns() >= next_look)
+        } else if (platform_now_ns() >= next_look) {
             next_look = watch_pool(&taken_before);
+        }
     }
 }
 
@@ -212,8 +224,8 @@ main_thread(void *arg)
     (void)arg;
     runtime_name_thread("erlpy_main");
     rt.pool = executor_new(false);
-    char *failure = rt.pool == NULL ? strdup("out of memory")
-                                    : interpreter_start(rt.config);
+    char *failure =
+        rt.pool == NULL ? strdup("out of memory") : interpreter_start(rt.config);
     if (failure != NULL) {
         runtime_config_free(rt.config);
         rt.config = NULL;
@@ -230,11 +242,13 @@ main_thread(void *arg)
 void
 runtime_watch_pool(void)
 {
-    if (!atomic_load(&rt.watching) && !atomic_exchange(&rt.watching, true))
+    if (!atomic_load(&rt.watching) && !atomic_exchange(&rt.watching, true)) {
         platform_event_set(&rt.main_event);
+    }
 }
 
-/* ---- Start and stop --------------------------------------------------------------------- */
+/* ---- Start and stop
+ * --------------------------------------------------------------------- */
 
 static bool
 spawn_main_thread(void)
@@ -256,8 +270,9 @@ static runtime_result
 begin_start_locked(runtime_config *config, const ErlNifPid *owner)
 {
     runtime_state before = atomic_load(&rt.state);
-    if (before != RUNTIME_DOWN && before != RUNTIME_PARKED)
+    if (before != RUNTIME_DOWN && before != RUNTIME_PARKED) {
         return RUNTIME_BUSY;
+    }
     rt.config = config;
     rt.owner = *owner;
     rt.stop_unanswered = false;
@@ -268,8 +283,9 @@ begin_start_locked(runtime_config *config, const ErlNifPid *owner)
         return RUNTIME_OK;
     }
     rt.main_running = spawn_main_thread();
-    if (rt.main_running)
+    if (rt.main_running) {
         return RUNTIME_OK;
+    }
     rt.config = NULL;
     atomic_store(&rt.state, before);
     return RUNTIME_NOMEM;
@@ -310,15 +326,18 @@ runtime_stop(ErlNifEnv *caller_env)
     pthread_mutex_lock(&runtime_lock);
     rt.threads--;
     bool tell = rt.threads == 0 && rt.stop_unanswered;
-    if (tell)
+    if (tell) {
         rt.stop_unanswered = false;
+    }
     ErlNifPid owner = rt.owner;
     pthread_mutex_unlock(&runtime_lock);
-    if (tell)
+    if (tell) {
         tell_stopped(caller_env, &owner);
+    }
 }
 
-/* ---- Executors ----------------------------------------------------------------------- */
+/* ---- Executors
+ * ----------------------------------------------------------------------- */
 
 executor *
 runtime_pool(void)
@@ -331,8 +350,9 @@ runtime_context_new(void)
 {
     context_entry *entry = calloc(1, sizeof *entry);
     executor *ex = entry != NULL ? executor_new(true) : NULL;
-    if (ex == NULL)
+    if (ex == NULL) {
         goto fail;
+    }
     pthread_mutex_lock(&runtime_lock);
     bool up = atomic_load(&rt.state) == RUNTIME_UP;
     if (up) {
@@ -341,10 +361,12 @@ runtime_context_new(void)
         rt.contexts = entry;
     }
     pthread_mutex_unlock(&runtime_lock);
-    if (!up)
+    if (!up) {
         goto fail;
-    if (executor_open(ex, 1))
+    }
+    if (executor_open(ex, 1)) {
         return ex;
+    }
     runtime_context_remove(ex);
     executor_release(ex);
     return NULL;
@@ -359,14 +381,17 @@ runtime_context_remove(executor *ex)
 {
     pthread_mutex_lock(&runtime_lock);
     context_entry **at = &rt.contexts;
-    while (*at != NULL && (*at)->ex != ex)
+    while (*at != NULL && (*at)->ex != ex) {
         at = &(*at)->next;
+    }
     context_entry *entry = *at;
-    if (entry != NULL)
+    if (entry != NULL) {
         *at = entry->next;
+    }
     pthread_mutex_unlock(&runtime_lock);
-    if (entry == NULL)
+    if (entry == NULL) {
         return;
+    }
     executor_release(entry->ex);
     free(entry);
 }

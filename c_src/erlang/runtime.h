@@ -37,8 +37,8 @@ typedef enum { RUNTIME_OK, RUNTIME_BUSY, RUNTIME_NOMEM } runtime_result;
  * or on its way. */
 runtime_result runtime_start(runtime_config *config, const ErlNifPid *owner);
 /* Refuses new jobs, answers all pending ones {error, stopped}, ends every context, and
- * sends the owner {erlpy, stopped} once no worker thread is left, which a blocked one may
- * put off. */
+ * sends the owner {erlpy, stopped} once no worker thread is left, which a blocked one
+ * may put off. */
 void runtime_stop(ErlNifEnv *caller_env);
 
 /* The executor of calls that name no context (borrowed), or NULL when not up. */

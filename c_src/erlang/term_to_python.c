@@ -29,8 +29,9 @@ static PyObject *
 external_bytes(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     ErlNifBinary external;
-    if (!enif_term_to_binary(env, term, &external))
+    if (!enif_term_to_binary(env, term, &external)) {
         return PyErr_NoMemory();
+    }
     PyObject *bytes =
         PyBytes_FromStringAndSize((char *)external.data, (Py_ssize_t)external.size);
     enif_release_binary(&external);
@@ -45,8 +46,9 @@ static PyObject *
 wide_atom_text(ErlNifEnv *env, ERL_NIF_TERM atom)
 {
     PyObject *external = external_bytes(env, atom);
-    if (external == NULL)
+    if (external == NULL) {
         return NULL;
+    }
     const unsigned char *at = (const unsigned char *)PyBytes_AS_STRING(external);
     size_t skip = at[1] == 119 ? 3 : 4;
     PyObject *text = PyUnicode_DecodeUTF8(
@@ -60,22 +62,26 @@ atom_text(ErlNifEnv *env, ERL_NIF_TERM atom)
 {
     char latin1[256];
     int size = enif_get_atom(env, atom, latin1, sizeof latin1, ERL_NIF_LATIN1);
-    if (size > 0)
+    if (size > 0) {
         return PyUnicode_DecodeLatin1(latin1, size - 1, NULL);
+    }
     return wide_atom_text(env, atom);
 }
 
 static PyObject *
 read_atom(reader *r, ERL_NIF_TERM atom)
 {
-    if (enif_is_identical(atom, nif_am.am_true))
+    if (enif_is_identical(atom, nif_am.am_true)) {
         Py_RETURN_TRUE;
-    if (enif_is_identical(atom, nif_am.am_false))
+    }
+    if (enif_is_identical(atom, nif_am.am_false)) {
         Py_RETURN_FALSE;
+    }
     if (enif_is_identical(atom, nif_am.am_none) ||
         enif_is_identical(atom, nif_am.am_nil) ||
-        enif_is_identical(atom, nif_am.am_undefined))
+        enif_is_identical(atom, nif_am.am_undefined)) {
         Py_RETURN_NONE;
+    }
     return atom_text(r->env, atom);
 }
 
@@ -97,10 +103,12 @@ static PyObject *
 read_bitstring(reader *r, ERL_NIF_TERM term)
 {
     ErlNifBinary binary;
-    if (!enif_inspect_binary(r->env, term, &binary))
+    if (!enif_inspect_binary(r->env, term, &binary)) {
         return refuse(r, "a bitstring whose size is not a whole number of bytes");
-    if (utf8_is_valid(binary.data, binary.size))
+    }
+    if (utf8_is_valid(binary.data, binary.size)) {
         return binary_as_text(&binary);
+    }
     return binary_as_bytes(&binary);
 }
 
@@ -108,15 +116,18 @@ PyObject *
 convert_name_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
 {
     ErlNifBinary binary;
-    if (enif_is_atom(env, term))
+    if (enif_is_atom(env, term)) {
         return atom_text(env, term);
-    if (enif_inspect_binary(env, term, &binary))
+    }
+    if (enif_inspect_binary(env, term, &binary)) {
         return binary_as_text(&binary);
+    }
     PyErr_SetString(state->not_convertible, "a name must be an atom or a binary");
     return NULL;
 }
 
-/* ---- Numbers ---------------------------------------------------------------------- */
+/* ---- Numbers ----------------------------------------------------------------------
+ */
 
 /* 131, 110 (SMALL_BIG_EXT), size, sign, bytes  or  111 (LARGE_BIG_EXT), 4 of size: the
  * magnitude in little-endian order. */
@@ -124,17 +135,19 @@ static PyObject *
 read_big_integer(reader *r, ERL_NIF_TERM term)
 {
     PyObject *external = external_bytes(r->env, term);
-    if (external == NULL)
+    if (external == NULL) {
         return NULL;
+    }
     const char *at = PyBytes_AS_STRING(external);
     Py_ssize_t skip = at[1] == 110 ? 4 : 7;
     bool negative = at[skip - 1] != 0;
-    PyObject *value = PyObject_CallMethod(
-        (PyObject *)&PyLong_Type, "from_bytes", "y#s", at + skip,
-        PyBytes_GET_SIZE(external) - skip, "little");
+    PyObject *value =
+        PyObject_CallMethod((PyObject *)&PyLong_Type, "from_bytes", "y#s", at + skip,
+                            PyBytes_GET_SIZE(external) - skip, "little");
     Py_DECREF(external);
-    if (value == NULL || !negative)
+    if (value == NULL || !negative) {
         return value;
+    }
     PyObject *opposite = PyNumber_Negative(value);
     Py_DECREF(value);
     return opposite;
@@ -144,8 +157,9 @@ static PyObject *
 read_integer(reader *r, ERL_NIF_TERM term)
 {
     ErlNifSInt64 small;
-    if (enif_get_int64(r->env, term, &small))
+    if (enif_get_int64(r->env, term, &small)) {
         return PyLong_FromLongLong(small);
+    }
     return read_big_integer(r, term);
 }
 
@@ -153,22 +167,26 @@ static PyObject *
 read_float(reader *r, ERL_NIF_TERM term)
 {
     double value;
-    if (!enif_get_double(r->env, term, &value))
+    if (!enif_get_double(r->env, term, &value)) {
         return refuse(r, "a float");
+    }
     return PyFloat_FromDouble(value);
 }
 
-/* ---- Containers ---------------------------------------------------------------------- */
+/* ---- Containers
+ * ---------------------------------------------------------------------- */
 
 static PyObject *
 read_list(reader *r, ERL_NIF_TERM term)
 {
     unsigned length;
-    if (!enif_get_list_length(r->env, term, &length))
+    if (!enif_get_list_length(r->env, term, &length)) {
         return refuse(r, "an improper list");
+    }
     PyObject *list = PyList_New((Py_ssize_t)length);
-    if (list == NULL)
+    if (list == NULL) {
         return NULL;
+    }
     ERL_NIF_TERM head, tail = term;
     for (unsigned i = 0; i < length; i++) {
         enif_get_list_cell(r->env, tail, &head, &tail);
@@ -189,12 +207,15 @@ read_tagged_binary(reader *r, const ERL_NIF_TERM *elements)
     ErlNifBinary binary;
     bool bytes = enif_is_identical(elements[0], nif_am.am_bytes);
     bool text = enif_is_identical(elements[0], nif_am.am_str);
-    if (!(bytes || text) || !enif_inspect_binary(r->env, elements[1], &binary))
+    if (!(bytes || text) || !enif_inspect_binary(r->env, elements[1], &binary)) {
         return NULL;
-    if (bytes)
+    }
+    if (bytes) {
         return binary_as_bytes(&binary);
-    if (!utf8_is_valid(binary.data, binary.size))
+    }
+    if (!utf8_is_valid(binary.data, binary.size)) {
         return refuse(r, "{str, Binary} with a binary that is not UTF-8");
+    }
     return binary_as_text(&binary);
 }
 
@@ -206,12 +227,14 @@ read_tuple(reader *r, ERL_NIF_TERM term)
     enif_get_tuple(r->env, term, &arity, &elements);
     if (arity == 2) {
         PyObject *tagged = read_tagged_binary(r, elements);
-        if (tagged != NULL || PyErr_Occurred())
+        if (tagged != NULL || PyErr_Occurred()) {
             return tagged;
+        }
     }
     PyObject *tuple = PyTuple_New(arity);
-    if (tuple == NULL)
+    if (tuple == NULL) {
         return NULL;
+    }
     for (int i = 0; i < arity; i++) {
         PyObject *item = read_term(r, elements[i]);
         if (item == NULL) {
@@ -230,8 +253,9 @@ read_pair(reader *r, PyObject *dict, ERL_NIF_TERM key_term, ERL_NIF_TERM value_t
     PyObject *key = read_term(r, key_term);
     PyObject *value = key != NULL ? read_term(r, value_term) : NULL;
     bool done = false;
-    if (value == NULL)
+    if (value == NULL) {
         goto done;
+    }
     Py_ssize_t before = PyDict_GET_SIZE(dict);
     if (PyDict_SetItem(dict, key, value) < 0) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -259,8 +283,9 @@ read_map(reader *r, ERL_NIF_TERM term)
 {
     ErlNifMapIterator at;
     PyObject *dict = PyDict_New();
-    if (dict == NULL)
+    if (dict == NULL) {
         return NULL;
+    }
     enif_map_iterator_create(r->env, term, &at, ERL_NIF_MAP_ITERATOR_FIRST);
     ERL_NIF_TERM key, value;
     bool going = true;
@@ -269,22 +294,26 @@ read_map(reader *r, ERL_NIF_TERM term)
         enif_map_iterator_next(r->env, &at);
     }
     enif_map_iterator_destroy(r->env, &at);
-    if (!going)
+    if (!going) {
         Py_CLEAR(dict);
+    }
     return dict;
 }
 
-/* ---- Pids, references, buffers ---------------------------------------------------------- */
+/* ---- Pids, references, buffers
+ * ---------------------------------------------------------- */
 
 static PyObject *
 read_pid(reader *r, ERL_NIF_TERM term)
 {
     ErlNifPid pid;
-    if (enif_get_local_pid(r->env, term, &pid))
+    if (enif_get_local_pid(r->env, term, &pid)) {
         return pyb_handle_new(r->state->pid_type, (uint64_t)pid.pid, NULL);
+    }
     PyObject *external = external_bytes(r->env, term);
-    if (external == NULL)
+    if (external == NULL) {
         return NULL;
+    }
     PyObject *handle = pyb_handle_new(r->state->pid_type, 0, external);
     Py_DECREF(external);
     return handle;
@@ -295,8 +324,9 @@ read_reference(reader *r, ERL_NIF_TERM term)
 {
     stream *s = buffer_stream_of(r->env, term);
     PyObject *external = external_bytes(r->env, term);
-    if (external == NULL)
+    if (external == NULL) {
         return NULL;
+    }
     PyObject *object = s != NULL ? pyb_buffer_new(r->state, s, external)
                                  : pyb_handle_new(r->state->ref_type, 0, external);
     Py_DECREF(external);
@@ -337,8 +367,9 @@ read_any(reader *r, ERL_NIF_TERM term)
 static PyObject *
 read_term(reader *r, ERL_NIF_TERM term)
 {
-    if (r->depth >= CONVERT_MAX_DEPTH)
+    if (r->depth >= CONVERT_MAX_DEPTH) {
         return refuse(r, "a term nested deeper than 1000 levels");
+    }
     r->depth++;
     PyObject *object = read_any(r, term);
     r->depth--;
