@@ -39,7 +39,7 @@ contexts() ->
 -spec default_contexts() -> pos_integer().
 default_contexts() ->
     case application:get_env(erlpy, contexts) of
-        {ok, Count} when is_integer(Count), Count > 0 -> Count;
+        {ok, Count} when is_integer(Count), Count > 0, Count =< 4096 -> Count;
         {ok, Other} -> error({bad_setting, contexts, Other});
         undefined -> erlang:system_info(schedulers_online)
     end.
@@ -57,6 +57,8 @@ call(Request) ->
 -spec init([]) -> {ok, no_state} | {stop, term()}.
 init([]) ->
     process_flag(trap_exit, true),
+    %% A predecessor that was killed has left everything running.
+    end_python(),
     try start_python() of
         ok -> {ok, no_state};
         {error, Reason} -> {stop, {python, Reason}}
@@ -68,9 +70,13 @@ start_python() ->
     %% The node ignores SIGCHLD; then Python's subprocess could not learn how a child
     %% ended.
     ok = os:set_signal(sigchld, default),
-    ok = py_nif:start(executable(), python_path(), spin_us(), default_contexts()),
-    receive
-        {erlpy, started, Result} -> Result
+    case py_nif:start(executable(), python_path(), spin_us(), default_contexts()) of
+        ok ->
+            receive
+                {erlpy, started, Result} -> Result
+            end;
+        {error, _} = Error ->
+            Error
     end.
 
 -spec handle_call(term(), gen_server:from(), no_state) -> {reply, term(), no_state}.
@@ -102,12 +108,15 @@ handle_info(_Message, State) ->
 
 -spec terminate(term(), no_state) -> ok.
 terminate(_Reason, _State) ->
-    drop_contexts(),
-    ok = py_nif:stop(),
+    end_python(),
     receive
         {erlpy, stopped} -> ok
     after ?STOP_TIMEOUT -> ok
     end.
+
+end_python() ->
+    drop_contexts(),
+    ok = py_nif:stop().
 
 ensure_contexts({}, Count) ->
     case new_contexts(Count, []) of

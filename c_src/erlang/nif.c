@@ -150,12 +150,13 @@ upgrade(ErlNifEnv *env, void **priv_data, void **old_priv_data, ERL_NIF_TERM inf
     return load(env, priv_data, info);
 }
 
+/* Dirty: those that answer every pending call of an executor. */
 static ErlNifFunc functions[] = {
     {"start", 4, start_nif, 0},
-    {"stop", 0, stop_nif, 0},
+    {"stop", 0, stop_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"version", 0, version_nif, 0},
     {"context_new", 0, context_new_nif, 0},
-    {"context_destroy", 1, context_destroy_nif, 0},
+    {"context_destroy", 1, context_destroy_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"is_context", 1, is_context_nif, 0},
     {"submit", 4, submit_nif, 0},
     {"cancel", 1, cancel_nif, 0},

@@ -202,7 +202,7 @@ watch_pool(uint64_t *taken_before)
 static void
 serve_main(void)
 {
-    uint64_t taken_before = UINT64_MAX;
+    uint64_t taken_before = 0;
     int64_t next_look = INT64_MAX;
     for (;;) {
         platform_event_wait(&rt.main_event, next_look, 0, false);
@@ -211,6 +211,7 @@ serve_main(void)
             take_up();
         }
         if (next_look == INT64_MAX && atomic_load(&rt.watching)) {
+            taken_before = executor_taken(rt.pool);
             next_look = platform_now_ns() + WATCH_INTERVAL_NS;
         } else if (platform_now_ns() >= next_look) {
             next_look = watch_pool(&taken_before);
