@@ -36,6 +36,13 @@ pyb_buffer_origin(PyObject *buffer)
     return ((pyb_buffer *)buffer)->origin;
 }
 
+int
+pyb__buffer_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(((pyb_buffer *)self)->origin);
+    return pyb__visit_type(self, visit, arg);
+}
+
 void
 pyb__buffer_dealloc(PyObject *self)
 {

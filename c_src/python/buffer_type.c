@@ -178,7 +178,7 @@ static PyMemberDef buffer_members[] = {
 static PyType_Slot buffer_slots[] = {
     {Py_tp_doc, (void *)(uintptr_t)buffer_doc},
     {Py_tp_dealloc, pyb__buffer_dealloc},
-    {Py_tp_traverse, pyb__visit_type},
+    {Py_tp_traverse, pyb__buffer_traverse},
     {Py_tp_repr, pyb__buffer_repr},
     {Py_tp_hash, pyb__buffer_hash},
     {Py_tp_richcompare, pyb__buffer_compare},

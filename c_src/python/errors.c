@@ -164,9 +164,8 @@ PyDoc_STRVAR(not_convertible_doc,
 static int
 add_not_convertible(PyObject *module, pyb_state *state)
 {
-    state->not_convertible =
-        PyErr_NewExceptionWithDoc("erlang.NotConvertibleError", not_convertible_doc,
-                                  PyExc_TypeError, NULL);
+    state->not_convertible = PyErr_NewExceptionWithDoc(
+        "erlang.NotConvertibleError", not_convertible_doc, PyExc_TypeError, NULL);
     return state->not_convertible != NULL
                ? PyModule_AddType(module, (PyTypeObject *)state->not_convertible)
                : -1;

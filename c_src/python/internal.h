@@ -22,8 +22,8 @@
 
 typedef struct pyb_buffer {
     PyObject_HEAD
-    stream *stream; /* a reference; set once, before anyone else sees the object */
-    PyObject *origin; /* or NULL; set once */
+    stream *stream;   /* a reference; set once, before anyone else sees the object */
+    PyObject *origin; /* the host's, or NULL; set once; makes no cycle */
     PyObject *weakrefs;
 } pyb_buffer;
 
@@ -186,6 +186,7 @@ int pyb__buffer_bool(PyObject *self);
 PyObject *pyb__buffer_repr(PyObject *self);
 PyObject *pyb__buffer_compare(PyObject *self, PyObject *other, int operation);
 Py_hash_t pyb__buffer_hash(PyObject *self);
+int pyb__buffer_traverse(PyObject *self, visitproc visit, void *arg);
 void pyb__buffer_dealloc(PyObject *self);
 
 #endif
