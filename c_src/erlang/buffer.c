@@ -146,7 +146,7 @@ buffer_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return enif_make_tuple2(env, nif_am.am_ok, term);
 }
 
-/* ---- Writing --------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 static void
 release_iovec(void *iovec)

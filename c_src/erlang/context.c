@@ -100,8 +100,7 @@ is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return context_of(env, argv[0]) != NULL ? nif_am.am_true : nif_am.am_false;
 }
 
-/* ---- Jobs --------------------------------------------------------------------------
- */
+/* ---- Jobs ---- */
 
 static bool weigh(ErlNifEnv *env, ERL_NIF_TERM term, int *budget, int depth);
 

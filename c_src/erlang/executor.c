@@ -41,7 +41,7 @@ struct executor {
 
 static _Thread_local worker *current_worker;
 
-/* ---- Life ------------------------------------------------------------------ */
+/* ---- Life ---- */
 
 executor *
 executor_new(bool context)
@@ -74,7 +74,7 @@ executor_release(executor *ex)
     free(ex);
 }
 
-/* ---- The queue --------------------------------------------------------------- */
+/* ---- The queue ---- */
 
 static void
 push_job_locked(executor *ex, job *j)
@@ -171,7 +171,7 @@ executor_add_hand(executor *ex)
     wake(w);
 }
 
-/* ---- Waits inside Python ------------------------------------------------------ */
+/* ---- Waits inside Python ---- */
 
 void
 executor_wait_begin(void)
@@ -191,6 +191,7 @@ executor_wait_begin(void)
     }
     pthread_mutex_unlock(&ex->lock);
     wake(other);
+    runtime_thread_parked(+1);
 }
 
 void
@@ -200,6 +201,7 @@ executor_wait_end(void)
     if (w == NULL) {
         return;
     }
+    runtime_thread_parked(-1);
     pthread_mutex_lock(&w->ex->lock);
     if (w->generation == w->ex->generation) {
         w->ex->active++;
@@ -207,7 +209,7 @@ executor_wait_end(void)
     pthread_mutex_unlock(&w->ex->lock);
 }
 
-/* ---- A worker ------------------------------------------------------------------ */
+/* ---- A worker ---- */
 
 static void
 take_gil(worker *w)
@@ -395,7 +397,7 @@ executor_open(executor *ex, unsigned threads)
     return started > 0;
 }
 
-/* ---- Ending ------------------------------------------------------------------- */
+/* ---- Ending ---- */
 
 /* Every job that is queued or running, as one list that owns a reference of each. */
 static job *

@@ -7,8 +7,7 @@
 #include "executor.h"
 #include "runtime.h"
 
-/* ---- erlang.send ------------------------------------------------------------------
- */
+/* ---- erlang.send ---- */
 
 /* 1: *pid; 0: nobody is registered under this name; -1: an exception is set. */
 static int
@@ -96,8 +95,7 @@ host_send(pyb_state *state, PyObject *to, PyObject *term)
     Py_RETURN_NONE;
 }
 
-/* ---- Atoms and handles
- * ---------------------------------------------------------------- */
+/* ---- Atoms and handles ---- */
 
 static int
 host_atom(const char *utf8, size_t size, int create)

@@ -27,7 +27,7 @@ typedef struct job {
     ErlNifPid caller;
     ErlNifEnv *request_env; /* owned by the running thread once started */
     ERL_NIF_TERM
-        request;        /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
+    request;            /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
     ErlNifEnv *ref_env; /* never changes: any thread may copy from it */
     ERL_NIF_TERM ref;
     struct job *next; /* in a lane's queue, under its lock */

@@ -11,8 +11,7 @@
 #include "job.h"
 #include "runtime.h"
 
-/* ---- Starting and stopping ---------------------------------------------------------
- */
+/* ---- Starting and stopping ---- */
 
 /* An owned copy of a binary as a C string, NULL when it is none or has a NUL in it. */
 static char *
@@ -119,8 +118,7 @@ version_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return term;
 }
 
-/* ---- The library --------------------------------------------------------------------
- */
+/* ---- The library ---- */
 
 static int
 open_types(ErlNifEnv *env, ErlNifResourceFlags flags)

@@ -40,8 +40,7 @@ write_binary(writer *w, const char *data, Py_ssize_t size, ERL_NIF_TERM *term)
     return true;
 }
 
-/* ---- Our own types
- * ------------------------------------------------------------------- */
+/* ---- Our own types ---- */
 
 static bool
 write_external(writer *w, PyObject *external, ERL_NIF_TERM *term)
@@ -111,8 +110,7 @@ write_atom(writer *w, PyObject *name, ERL_NIF_TERM *term)
            refuse(w, "an Atom whose name is longer than 255 characters");
 }
 
-/* ---- Scalars
- * ---------------------------------------------------------------------------- */
+/* ---- Scalars ---- */
 
 /* Beyond 64 bits: through LARGE_BIG_EXT, which takes the magnitude as it is. */
 static bool
@@ -209,8 +207,7 @@ write_text(writer *w, PyObject *object, ERL_NIF_TERM *term)
     return done;
 }
 
-/* ---- Containers
- * --------------------------------------------------------------------------- */
+/* ---- Containers ---- */
 
 typedef struct term_array {
     ERL_NIF_TERM *items;
@@ -329,8 +326,7 @@ write_dict(writer *w, PyObject *dict, ERL_NIF_TERM *term)
     return done;
 }
 
-/* ---- Everything else
- * --------------------------------------------------------------------------- */
+/* ---- Everything else ---- */
 
 static bool
 is_byte_format(const char *format)

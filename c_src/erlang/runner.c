@@ -64,8 +64,7 @@ runner_new_gil(bool own_namespace)
     return NULL;
 }
 
-/* ---- Calls -------------------------------------------------------------------------
- */
+/* ---- Calls ---- */
 
 /* A new reference to the module that a call names. */
 static PyObject *
@@ -171,8 +170,7 @@ run_call(runner *run, job *j, const ERL_NIF_TERM *request, bool *started)
     return result;
 }
 
-/* ---- Source text
- * ---------------------------------------------------------------------- */
+/* ---- Source text ---- */
 
 /* Borrowed. */
 static PyObject *
@@ -265,8 +263,7 @@ run_exec(runner *run, job *j, const ERL_NIF_TERM *request, bool *started)
     return result;
 }
 
-/* ---- One job
- * ----------------------------------------------------------------------------- */
+/* ---- One job ---- */
 
 static bool
 write_answer(runner *run, ErlNifEnv *env, PyObject *result, bool is_exec,

@@ -32,7 +32,8 @@ static struct {
     runtime_config *config;    /* of the start under way; the main thread's */
     ErlNifPid owner;           /* lock */
     context_entry *contexts;   /* lock */
-    unsigned threads;          /* lock: worker threads alive */
+    int threads;               /* lock: worker threads alive */
+    int parked;                /* lock: those of them that wait for a stream */
     bool main_running;         /* lock: the main thread exists */
     bool stop_unanswered;      /* lock: the owner waits for {erlpy, stopped} */
     platform_event main_event; /* start requested, or the pool is behind */
@@ -69,7 +70,7 @@ runtime_name_thread(const char *name)
 #endif
 }
 
-/* ---- Small shared counters ------------------------------------------------------ */
+/* ---- Small shared counters ---- */
 
 unsigned
 runtime_parallelism(void)
@@ -95,8 +96,7 @@ runtime_gil_is_wanted(void)
     return atomic_load_explicit(&rt.gil_wanted, memory_order_relaxed) > 0;
 }
 
-/* ---- Messages to the owner ---------------------------------------------------------
- */
+/* ---- Messages to the owner ---- */
 
 static void
 tell_started(const char *failure)
@@ -123,32 +123,44 @@ tell_stopped(ErlNifEnv *caller_env, const ErlNifPid *owner)
     enif_free_env(env);
 }
 
-void
-runtime_thread_started(void)
+/* A stop is complete when every thread that is left is parked in a wait of ours: it has
+ * no work to finish, and its caller has had the answer. */
+static void
+count_threads(ErlNifEnv *caller_env, int alive, int parked)
 {
     pthread_mutex_lock(&runtime_lock);
-    rt.threads++;
-    pthread_mutex_unlock(&runtime_lock);
-}
-
-void
-runtime_thread_ended(void)
-{
-    pthread_mutex_lock(&runtime_lock);
-    rt.threads--;
-    bool tell = rt.threads == 0 && rt.stop_unanswered;
+    rt.threads += alive;
+    rt.parked += parked;
+    bool tell = rt.stop_unanswered && rt.threads == rt.parked;
     ErlNifPid owner = rt.owner;
     if (tell) {
         rt.stop_unanswered = false;
     }
     pthread_mutex_unlock(&runtime_lock);
     if (tell) {
-        tell_stopped(NULL, &owner);
+        tell_stopped(caller_env, &owner);
     }
 }
 
-/* ---- The main thread ----------------------------------------------------------------
- */
+void
+runtime_thread_started(void)
+{
+    count_threads(NULL, +1, 0);
+}
+
+void
+runtime_thread_ended(void)
+{
+    count_threads(NULL, -1, 0);
+}
+
+void
+runtime_thread_parked(int change)
+{
+    count_threads(NULL, 0, change);
+}
+
+/* ---- The main thread ---- */
 
 static void
 set_state(runtime_state state)
@@ -248,8 +260,7 @@ runtime_watch_pool(void)
     }
 }
 
-/* ---- Start and stop
- * --------------------------------------------------------------------- */
+/* ---- Start and stop ---- */
 
 static bool
 spawn_main_thread(void)
@@ -324,21 +335,10 @@ runtime_stop(ErlNifEnv *caller_env)
         executor_release(entry->ex);
         free(entry);
     }
-    pthread_mutex_lock(&runtime_lock);
-    rt.threads--;
-    bool tell = rt.threads == 0 && rt.stop_unanswered;
-    if (tell) {
-        rt.stop_unanswered = false;
-    }
-    ErlNifPid owner = rt.owner;
-    pthread_mutex_unlock(&runtime_lock);
-    if (tell) {
-        tell_stopped(caller_env, &owner);
-    }
+    count_threads(caller_env, -1, 0);
 }
 
-/* ---- Executors
- * ----------------------------------------------------------------------- */
+/* ---- Executors ---- */
 
 executor *
 runtime_pool(void)

@@ -37,8 +37,8 @@ typedef enum { RUNTIME_OK, RUNTIME_BUSY, RUNTIME_NOMEM } runtime_result;
  * or on its way. */
 runtime_result runtime_start(runtime_config *config, const ErlNifPid *owner);
 /* Refuses new jobs, answers all pending ones {error, stopped}, ends every context, and
- * sends the owner {erlpy, stopped} once no worker thread is left, which a blocked one
- * may put off. */
+ * sends the owner {erlpy, stopped} once no worker thread is in the middle of something:
+ * those that are left wait for a stream. */
 void runtime_stop(ErlNifEnv *caller_env);
 
 /* The executor of calls that name no context (borrowed), or NULL when not up. */
@@ -62,6 +62,8 @@ bool runtime_gil_is_wanted(void);
 
 void runtime_thread_started(void);
 void runtime_thread_ended(void);
+/* +1: the calling worker begins to wait for a stream; -1: it is done. */
+void runtime_thread_parked(int change);
 void runtime_name_thread(const char *name);
 
 #endif

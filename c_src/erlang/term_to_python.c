@@ -38,7 +38,7 @@ external_bytes(ErlNifEnv *env, ERL_NIF_TERM term)
     return bytes;
 }
 
-/* ---- Atoms and text ------------------------------------------------------------- */
+/* ---- Atoms and text ---- */
 
 /* enif_get_atom() of OTP 25 knows Latin-1 only, the external format has UTF-8:
  * 131, 119 (SMALL_ATOM_UTF8_EXT), length, bytes  or  118 (ATOM_UTF8_EXT), 2 bytes. */
@@ -126,8 +126,7 @@ convert_name_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
     return NULL;
 }
 
-/* ---- Numbers ----------------------------------------------------------------------
- */
+/* ---- Numbers ---- */
 
 /* 131, 110 (SMALL_BIG_EXT), size, sign, bytes  or  111 (LARGE_BIG_EXT), 4 of size: the
  * magnitude in little-endian order. */
@@ -173,8 +172,7 @@ read_float(reader *r, ERL_NIF_TERM term)
     return PyFloat_FromDouble(value);
 }
 
-/* ---- Containers
- * ---------------------------------------------------------------------- */
+/* ---- Containers ---- */
 
 static PyObject *
 read_list(reader *r, ERL_NIF_TERM term)
@@ -300,8 +298,7 @@ read_map(reader *r, ERL_NIF_TERM term)
     return dict;
 }
 
-/* ---- Pids, references, buffers
- * ---------------------------------------------------------- */
+/* ---- Pids, references, buffers ---- */
 
 static PyObject *
 read_pid(reader *r, ERL_NIF_TERM term)
