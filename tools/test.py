@@ -203,6 +203,7 @@ def parts(main):
     yield from python_parts(main)
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
+    yield Part("docs", [main, "test/docs/run.py"])
     yield Part("install", make("check-install"))
 
 
