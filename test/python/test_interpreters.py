@@ -1,0 +1,80 @@
+"""The module in sub-interpreters: state of its own in each."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+CODE = """
+import erlang, erlang.testing, io
+buf = erlang.testing.make_buffer(b"one\\\\ntwo\\\\n")
+assert list(buf) == [b"one\\\\n", b"two\\\\n"]
+assert memoryview(erlang.testing.make_buffer(b"x" * 9999)) == b"x" * 9999
+assert isinstance(buf, io.RawIOBase)
+try:
+    buf.seek(99)
+except io.UnsupportedOperation:
+    pass
+else:
+    raise AssertionError("did not raise")
+"""
+
+SHARED_GIL = """
+import sys
+import _testcapi
+sys.path[:] = {path!r}
+import erlang
+for _ in range(20):
+    assert _testcapi.run_in_subinterp({code!r}) == 0
+assert erlang.PyBuffer is sys.modules["erlang"].PyBuffer
+print("done")
+"""
+
+OWN_GIL = """
+import sys
+import {module} as interpreters
+import threading
+sys.path[:] = {path!r}
+import erlang
+
+def work():
+    for _ in range(5):
+        interpreter = interpreters.create({create})
+        error = interpreters.run_string(interpreter, {code!r})
+        assert error is None, error
+        interpreters.destroy(interpreter)
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+
+def run(script):
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, timeout=50
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout == b"done\n", result.stderr.decode()
+
+
+def code():
+    return f"import sys; sys.path[:] = {sys.path!r}\n" + CODE.replace("\\\\", "\\")
+
+
+def test_sharing_the_gil():
+    pytest.importorskip("_testcapi", reason="this Python came without _testcapi")
+    run(SHARED_GIL.format(path=sys.path, code=code()))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="one GIL for all before 3.12")
+def test_with_a_gil_each():
+    if sys.version_info >= (3, 13):
+        module, create = "_interpreters", "'isolated'"
+    else:
+        module, create = "_xxsubinterpreters", "isolated=True"
+    run(OWN_GIL.format(module=module, create=create, path=sys.path, code=code()))

@@ -1,0 +1,118 @@
+"""The stubs name what is there, the docs what can be called."""
+
+import ast
+import importlib
+import inspect
+import pathlib
+import pydoc
+
+import pytest
+
+import erlang
+import erlang.testing
+
+PACKAGE = pathlib.Path(erlang.__file__).parent
+MODULES = {"erlang": "__init__.pyi", "erlang.testing": "testing.pyi"}
+PUBLIC_DUNDERS = {"__enter__", "__exit__", "__iter__", "__next__", "__len__", "__bool__"}
+
+
+def stub(module):
+    return ast.parse((PACKAGE / MODULES[module]).read_text())
+
+
+def functions(body):
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def classes(module):
+    return {
+        node.name: node for node in stub(module).body if isinstance(node, ast.ClassDef)
+    }
+
+
+def test_typed():
+    assert (PACKAGE / "py.typed").exists()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_names(module):
+    real = importlib.import_module(module)
+    stubbed = set(classes(module)) | set(functions(stub(module).body))
+    assert stubbed == set(real.__all__)
+    assert sorted(real.__all__) == real.__all__
+    listed = [
+        ast.literal_eval(node.value)
+        for node in stub(module).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+    ]
+    assert listed == [real.__all__]
+
+
+CLASSES = [(module, name) for module in MODULES for name in classes(module)]
+
+
+def parameters(signature):
+    return [
+        (p.name, p.kind, p.default) for p in signature.parameters.values() if p.name != "self"
+    ]
+
+
+def stub_parameters(node):
+    args, found = node.args, []
+    positional = args.posonlyargs + args.args
+    defaults = [inspect.Parameter.empty] * (len(positional) - len(args.defaults))
+    defaults += [ast.literal_eval(value) for value in args.defaults]
+    for arg, default in zip(positional, defaults):
+        kind = (
+            inspect.Parameter.POSITIONAL_ONLY
+            if arg in args.posonlyargs
+            else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        )
+        found.append((arg.arg, kind, default))
+    for arg, value in zip(args.kwonlyargs, args.kw_defaults):
+        found.append((arg.arg, inspect.Parameter.KEYWORD_ONLY, ast.literal_eval(value)))
+    return [item for item in found if item[0] not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("module, name", CLASSES)
+def test_members(module, name):
+    real = getattr(importlib.import_module(module), name)
+    stubbed = functions(classes(module)[name].body)
+    public = {member for member in vars(real) if not member.startswith("_")}
+    assert {member for member in stubbed if not member.startswith("_")} == public
+    for member in PUBLIC_DUNDERS & set(vars(real)):
+        assert member in stubbed
+    for member in public:
+        if callable(getattr(real, member)):
+            signature = inspect.signature(getattr(real, member))
+            assert parameters(signature) == stub_parameters(stubbed[member]), member
+
+
+@pytest.mark.parametrize("module, name", CLASSES)
+def test_docs(module, name):
+    real = getattr(importlib.import_module(module), name)
+    assert inspect.getdoc(real)
+    for member in vars(real):
+        if not member.startswith("_"):
+            assert inspect.getdoc(getattr(real, member)), member
+            if callable(getattr(real, member)):
+                assert getattr(real, member).__text_signature__, member
+    text = pydoc.plain(pydoc.render_doc(real))
+    for line in text.splitlines():
+        assert len(line) < 100, line
+
+
+def test_functions_have_docs_and_signatures():
+    assert str(inspect.signature(erlang.send)) == "(to, term)"
+    assert "RuntimeError" in inspect.getdoc(erlang.send)
+    assert inspect.getdoc(erlang) and inspect.getdoc(erlang.testing)
+    signature = inspect.signature(erlang.testing.make_buffer)
+    stubbed = functions(stub("erlang.testing").body)["make_buffer"]
+    assert parameters(signature) == stub_parameters(stubbed)
+    assert str(inspect.signature(erlang.Atom)) == "(name, create=False)"
+    assert str(inspect.signature(erlang.testing.Writer)) == "(length=None)"
+
+
+def test_names_for_later_are_free():
+    for name in ("channel", "aio", "reactor", "wsgi", "asgi"):
+        assert not hasattr(erlang, name)
