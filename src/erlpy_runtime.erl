@@ -152,7 +152,8 @@ spin_us() ->
 
 python_path() ->
     Dirs = application:get_env(erlpy, python_path, []),
-    is_list(Dirs) orelse error({bad_setting, python_path, Dirs}),
+    is_list(Dirs) andalso not io_lib:char_list(Dirs) orelse Dirs =:= [] orelse
+        error({bad_setting, python_path, Dirs}),
     [directory(python_path, Dir) || Dir <- Dirs] ++
         [directory(python_path, filename:join(py_nif:priv_dir(), "python"))].
 
