@@ -1,0 +1,174 @@
+%% What the suites share: the application with their Python modules on its path, other
+%% nodes, waiting for a condition, and bad arguments.
+-module(erlpy_ct).
+
+-include_lib("common_test/include/ct.hrl").
+
+-export([start/1, start/2, stop/0, python_dir/1, python/0]).
+-export([still_works/0, eventually/1, eventually/2, timed/1, collect/0]).
+-export([peer/2, badarg/4, skip_without/1]).
+-export([write_pieces/3, trickle/2, pieces/2, reader/1]).
+-export([ticker/1, threads/0]).
+
+%% ---- The application -------------------------------------------------------------
+
+start(Config) ->
+    start(Config, []).
+
+start(Config, Settings) ->
+    stop(),
+    ok = application:load(erlpy),
+    ok = application:set_env(erlpy, python_path, [python_dir(Config)]),
+    [ok = application:set_env(erlpy, Name, Value) || {Name, Value} <- Settings],
+    {ok, _} = application:ensure_all_started(erlpy),
+    ok.
+
+stop() ->
+    _ = application:stop(erlpy),
+    _ = application:unload(erlpy),
+    ok.
+
+python_dir(Config) ->
+    filename:join(filename:dirname(filename:dirname(?config(data_dir, Config))), "python").
+
+%% The executable that the library was built for, from outside.
+python() ->
+    {ok, Path} = py:eval("__import__('sys').executable"),
+    binary_to_list(Path).
+
+%% The last case of every suite: what went before has left a runtime that works.
+still_works() ->
+    {ok, 4.0} = py:call(math, sqrt, [16]),
+    {ok, <<"a/b">>} = py:call(os, 'path.join', [<<"a">>, <<"b">>]),
+    {ok, 3} = py:call(builtins, len, [[1, 2, 3]]),
+    {ok, 6} = py:eval("2 * 3"),
+    {ok, Context} = py_context:new(),
+    {ok, <<"abc">>} = py:call(Context, builtins, str, [abc]),
+    {ok, Buf} = py_buffer:new(),
+    ok = py_buffer:write(Buf, <<"[1, 2]">>),
+    ok = py_buffer:close(Buf),
+    {ok, [1, 2]} = py:call(json, load, [Buf]),
+    ok = py_context:destroy(Context).
+
+skip_without(Module) ->
+    case py:call(importlib, import_module, [Module]) of
+        {error, {<<"ModuleNotFoundError">>, _, _}} ->
+            {skip, "this Python has no " ++ atom_to_list(Module)};
+        _ ->
+            ok
+    end.
+
+%% ---- Time ------------------------------------------------------------------------
+
+eventually(Condition) ->
+    eventually(Condition, 5000).
+
+eventually(Condition, Left) when Left =< 0 ->
+    true = Condition(),
+    ok;
+eventually(Condition, Left) ->
+    case Condition() of
+        true ->
+            ok;
+        false ->
+            timer:sleep(20),
+            eventually(Condition, Left - 20)
+    end.
+
+%% {Milliseconds, Result}
+timed(Fun) ->
+    {Micros, Result} = timer:tc(Fun),
+    {Micros div 1000, Result}.
+
+%% Every process has let go of what it no longer refers to.
+collect() ->
+    _ = [erlang:garbage_collect(Pid) || Pid <- processes()],
+    ok.
+
+%% Runs Fun beside a process that wants to run every millisecond.  {LongestGapMs, Result}
+ticker(Fun) ->
+    Self = self(),
+    Ticker = spawn_link(fun() -> tick(Self, erlang:monotonic_time(), 0) end),
+    receive {Ticker, ticking} -> ok end,
+    Result = Fun(),
+    Ticker ! {Self, stop},
+    receive
+        {Ticker, Longest} ->
+            {erlang:convert_time_unit(Longest, native, microsecond) / 1000, Result}
+    end.
+
+tick(Parent, Before, Longest) ->
+    Longest =:= 0 andalso (Parent ! {self(), ticking}),
+    receive
+        {Parent, stop} ->
+            Gap = erlang:monotonic_time() - Before,
+            Parent ! {self(), max(Gap, Longest)}
+    after 1 ->
+        Now = erlang:monotonic_time(),
+        tick(Parent, Now, max(Now - Before, Longest))
+    end.
+
+%% ---- The machine ------------------------------------------------------------------
+
+%% The names of all threads of this node.
+threads() ->
+    {ok, Ids} = file:list_dir("/proc/self/task"),
+    Names = [file:read_file(["/proc/self/task/", Id, "/comm"]) || Id <- Ids],
+    [string:trim(Name) || {ok, Name} <- Names].
+
+%% A node of its own with the code of this one.  Linked to the calling process.
+peer(Name, Options) ->
+    Code = [Dir || Dir <- code:get_path(), filename:basename(Dir) =/= "."],
+    {ok, Peer, Node} = peer:start_link(Options#{
+        name => peer:random_name(Name),
+        connection => standard_io,
+        args => ["-pa" | Code] ++ maps:get(args, Options, [])
+    }),
+    {Peer, Node}.
+
+%% ---- Arguments ----------------------------------------------------------------------
+
+%% Module:Function(Args) raises badarg that blames argument N with a text.
+badarg(Module, Function, Args, N) ->
+    try apply(Module, Function, Args) of
+        Value -> ct:fail({no_badarg, {Module, Function, Args}, Value})
+    catch
+        error:badarg:Stack ->
+            [{Module, Function, Args, _} | _] = Stack,
+            #{N := Text} = Causes = erlpy_error:format_error(badarg, Stack),
+            1 = map_size(Causes),
+            true = io_lib:printable_unicode_list(lists:flatten(Text)),
+            Shown = lists:flatten(erl_error:format_exception(error, badarg, Stack)),
+            true = string:find(Shown, Text) =/= nomatch,
+            Text
+    end.
+
+%% ---- Buffers ------------------------------------------------------------------------
+
+pieces(Data, Size) when byte_size(Data) =< Size ->
+    [Data];
+pieces(Data, Size) ->
+    <<Piece:Size/binary, Rest/binary>> = Data,
+    [Piece | pieces(Rest, Size)].
+
+%% Writes, with a pause after every tenth piece, and closes.
+write_pieces(Buf, [], _PauseMs) ->
+    ok = py_buffer:close(Buf);
+write_pieces(Buf, Pieces, PauseMs) ->
+    {Now, Later} = lists:split(min(10, length(Pieces)), Pieces),
+    [ok = py_buffer:write(Buf, Piece) || Piece <- Now],
+    timer:sleep(PauseMs),
+    write_pieces(Buf, Later, PauseMs).
+
+%% A buffer that a process of its own fills 100 bytes at a time.
+trickle(Data, PauseMs) ->
+    {ok, Buf} = py_buffer:new(),
+    _ = spawn_link(fun() -> write_pieces(Buf, pieces(Data, 100), PauseMs) end),
+    Buf.
+
+%% A buffer that holds the data and has ended.
+reader(Data) ->
+    {ok, Buf} = py_buffer:new(),
+    ok = py_buffer:write(Buf, Data),
+    ok = py_buffer:close(Buf),
+    Buf.
