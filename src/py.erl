@@ -97,9 +97,11 @@ call_on(Target, Module, Function, Args, Kwargs, Timeout, Who) ->
     run(Target, Request, timeout(Timeout, Who), Who).
 
 call_request(Module, Function, Args, Kwargs, Who) ->
+    ModuleName = name(Module, Who),
+    FunctionName = name(Function, Who),
     is_list(Args) orelse badarg(Who, Args, "not a list of arguments"),
     is_map(Kwargs) orelse badarg(Who, Kwargs, "not a map of keyword arguments"),
-    {call, name(Module, Who), name(Function, Who), Args, Kwargs}.
+    {call, ModuleName, FunctionName, Args, Kwargs}.
 
 %% ---- Source text -------------------------------------------------------------------
 
