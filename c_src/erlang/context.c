@@ -9,6 +9,9 @@
  * second limit counts as large. */
 #define REQUEST_MAX_TERMS 10000
 #define REQUEST_MAX_DEPTH 100
+/* A request of so few terms, and without binaries, may stay until its job is used
+ * again. */
+#define REQUEST_LIGHT_TERMS 100
 
 typedef struct context_handle {
     executor *ex;
@@ -102,47 +105,68 @@ is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 
 /* ---- Jobs ---- */
 
-static bool weigh(ErlNifEnv *env, ERL_NIF_TERM term, int *budget, int depth);
+typedef struct weight {
+    int budget;      /* terms that may still be counted */
+    bool references; /* met something that may keep a buffer or bytes alive */
+} weight;
+
+static bool weigh(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth);
 
 static bool
-weigh_map(ErlNifEnv *env, ERL_NIF_TERM term, int *budget, int depth)
+weigh_map(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth)
 {
     ErlNifMapIterator at;
     ERL_NIF_TERM key, value;
-    bool light = true;
+    bool counted = true;
     enif_map_iterator_create(env, term, &at, ERL_NIF_MAP_ITERATOR_FIRST);
-    while (light && enif_map_iterator_get_pair(env, &at, &key, &value)) {
-        light = weigh(env, key, budget, depth) && weigh(env, value, budget, depth);
+    while (counted && enif_map_iterator_get_pair(env, &at, &key, &value)) {
+        counted = weigh(env, key, w, depth) && weigh(env, value, w, depth);
         enif_map_iterator_next(env, &at);
     }
     enif_map_iterator_destroy(env, &at);
-    return light;
+    return counted;
 }
 
-/* Takes the number of terms in `term` off the budget; false once that is used up. */
 static bool
-weigh(ErlNifEnv *env, ERL_NIF_TERM term, int *budget, int depth)
+weigh_tuple(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth)
 {
     int arity;
     const ERL_NIF_TERM *elements;
-    ERL_NIF_TERM head;
-    if (--*budget < 0 || ++depth > REQUEST_MAX_DEPTH) {
-        return false;
-    }
-    while (enif_get_list_cell(env, term, &head, &term)) {
-        if (!weigh(env, head, budget, depth)) {
+    enif_get_tuple(env, term, &arity, &elements);
+    for (int i = 0; i < arity; i++) {
+        if (!weigh(env, elements[i], w, depth)) {
             return false;
         }
     }
-    if (enif_get_tuple(env, term, &arity, &elements)) {
-        for (int i = 0; i < arity; i++) {
-            if (!weigh(env, elements[i], budget, depth)) {
-                return false;
-            }
+    return true;
+}
+
+/* Counts the terms in `term`; false once the budget is used up. */
+static bool
+weigh(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth)
+{
+    ERL_NIF_TERM head;
+    if (--w->budget < 0 || ++depth > REQUEST_MAX_DEPTH) {
+        return false;
+    }
+    while (enif_get_list_cell(env, term, &head, &term)) {
+        if (!weigh(env, head, w, depth)) {
+            return false;
         }
+    }
+    switch (enif_term_type(env, term)) {
+    case ERL_NIF_TERM_TYPE_TUPLE:
+        return weigh_tuple(env, term, w, depth);
+    case ERL_NIF_TERM_TYPE_MAP:
+        return weigh_map(env, term, w, depth);
+    case ERL_NIF_TERM_TYPE_BITSTRING:
+    case ERL_NIF_TERM_TYPE_REFERENCE:
+    case ERL_NIF_TERM_TYPE_FUN:
+        w->references = true;
+        return true;
+    default:
         return true;
     }
-    return !enif_is_map(env, term) || weigh_map(env, term, budget, depth);
 }
 
 static executor *
@@ -157,19 +181,20 @@ target_of(ErlNifEnv *env, ERL_NIF_TERM target)
 
 /* The answers of submit/4: Job when it can be cancelled, else ok. */
 static ERL_NIF_TERM
-queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[])
+queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light)
 {
     bool pooled = enif_is_identical(argv[0], nif_am.am_pool);
     executor *ex = target_of(env, argv[0]);
     if (ex == NULL) {
         return pooled ? error_tuple(env, nif_am.am_not_started) : enif_make_badarg(env);
     }
-    job *j = job_new(env, argv[1], argv[2]);
-    if (j == NULL) {
+    ERL_NIF_TERM answer = nif_am.am_ok;
+    job *j = job_new(env, argv[1], argv[2], light);
+    if (j == NULL ||
+        (enif_is_identical(argv[3], nif_am.am_true) && !job_term(env, j, &answer))) {
+        job_release(j);
         return error_tuple(env, nif_am.am_enomem);
     }
-    ERL_NIF_TERM answer =
-        enif_is_identical(argv[3], nif_am.am_true) ? job_term(env, j) : nif_am.am_ok;
     if (executor_submit(ex, j)) {
         return answer;
     }
@@ -181,15 +206,17 @@ static ERL_NIF_TERM
 submit_large_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     (void)argc;
-    return queue_job(env, argv);
+    return queue_job(env, argv, false);
 }
 
 ERL_NIF_TERM
 submit_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    int budget = REQUEST_MAX_TERMS;
-    if (weigh(env, argv[2], &budget, 0)) {
-        return queue_job(env, argv);
+    weight w = {.budget = REQUEST_MAX_TERMS};
+    if (weigh(env, argv[2], &w, 0)) {
+        bool light =
+            !w.references && w.budget > REQUEST_MAX_TERMS - REQUEST_LIGHT_TERMS;
+        return queue_job(env, argv, light);
     }
     return enif_schedule_nif(env, "submit", ERL_NIF_DIRTY_JOB_CPU_BOUND,
                              submit_large_nif, argc, argv);
@@ -198,9 +225,9 @@ submit_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 ERL_NIF_TERM
 cancel_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    job *j;
+    job *j = job_of_term(env, argv[0]);
     (void)argc;
-    if (!job_from_term(env, argv[0], &j)) {
+    if (j == NULL) {
         return enif_make_badarg(env);
     }
     return job_claim(j, JOB_CANCELLED) ? nif_am.am_cancelled : nif_am.am_replied;

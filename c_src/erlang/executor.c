@@ -407,9 +407,8 @@ take_all_jobs_locked(executor *ex)
     ex->first = ex->last = NULL;
     for (worker *w = ex->workers; w != NULL; w = w->next) {
         if (w->running != NULL && w->generation == ex->generation) {
-            enif_keep_resource(w->running);
             w->running->next = all;
-            all = w->running;
+            all = job_share(w->running);
         }
     }
     return all;

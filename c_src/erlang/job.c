@@ -1,76 +1,164 @@
 #include "job.h"
 
-#include <string.h>
+#include <pthread.h>
+#include <stdlib.h>
 
 #include "atoms.h"
 
-static ErlNifResourceType *job_type;
+/* So many are kept for the next calls. */
+#define KEPT_JOBS 256
+
+typedef struct job_handle {
+    job *j;
+} job_handle;
+
+static ErlNifResourceType *handle_type;
+
+static struct {
+    pthread_mutex_t lock;
+    job *first;
+    unsigned count;
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void
-job_destroy(ErlNifEnv *env, void *object)
+destroy_handle(ErlNifEnv *env, void *object)
 {
-    job *j = object;
     (void)env;
-    if (j->request_env != NULL) {
-        enif_free_env(j->request_env);
-    }
-    if (j->ref_env != NULL) {
-        enif_free_env(j->ref_env);
-    }
+    job_release(((job_handle *)object)->j);
 }
 
 int
 job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
     ErlNifResourceType *type =
-        enif_open_resource_type(env, NULL, "erlpy_job", job_destroy, flags, NULL);
+        enif_open_resource_type(env, NULL, "erlpy_job", destroy_handle, flags, NULL);
     if (type == NULL) {
         return -1;
     }
-    job_type = type;
+    handle_type = type;
     return 0;
 }
 
-job *
-job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request)
+static void
+free_job(job *j)
 {
-    job *j = enif_alloc_resource(job_type, sizeof *j);
+    if (j->request_env != NULL) {
+        enif_free_env(j->request_env);
+    }
+    if (j->ref_env != NULL) {
+        enif_free_env(j->ref_env);
+    }
+    free(j);
+}
+
+static job *
+allocate_job(void)
+{
+    job *j = calloc(1, sizeof *j);
     if (j == NULL) {
         return NULL;
     }
-    memset(j, 0, sizeof *j);
-    atomic_init(&j->state, JOB_PENDING);
-    enif_self(env, &j->caller);
-    j->wants_reply = !enif_is_identical(ref, nif_am.am_none);
     j->request_env = enif_alloc_env();
-    if (j->wants_reply) {
-        j->ref_env = enif_alloc_env();
+    j->ref_env = enif_alloc_env();
+    if (j->request_env != NULL && j->ref_env != NULL) {
+        return j;
     }
-    if (j->request_env == NULL || (j->wants_reply && j->ref_env == NULL)) {
-        enif_release_resource(j);
+    free_job(j);
+    return NULL;
+}
+
+static job *
+reuse_job(void)
+{
+    pthread_mutex_lock(&kept.lock);
+    job *j = kept.first;
+    if (j != NULL) {
+        kept.first = j->next;
+        kept.count--;
+    }
+    pthread_mutex_unlock(&kept.lock);
+    if (j != NULL) {
+        enif_clear_env(j->request_env);
+        enif_clear_env(j->ref_env);
+    }
+    return j;
+}
+
+static bool
+keep_job(job *j)
+{
+    pthread_mutex_lock(&kept.lock);
+    bool room = kept.count < KEPT_JOBS;
+    if (room) {
+        j->next = kept.first;
+        kept.first = j;
+        kept.count++;
+    }
+    pthread_mutex_unlock(&kept.lock);
+    return room;
+}
+
+job *
+job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light)
+{
+    job *j = reuse_job();
+    if (j == NULL) {
+        j = allocate_job();
+    }
+    if (j == NULL) {
         return NULL;
     }
+    atomic_init(&j->state, JOB_PENDING);
+    atomic_init(&j->refs, 1);
+    j->next = NULL;
+    j->light = light;
+    j->wants_reply = !enif_is_identical(ref, nif_am.am_none);
+    enif_self(env, &j->caller);
     j->request = enif_make_copy(j->request_env, request);
-    j->ref = j->wants_reply ? enif_make_copy(j->ref_env, ref) : ref;
+    j->ref = enif_make_copy(j->ref_env, ref);
+    return j;
+}
+
+job *
+job_share(job *j)
+{
+    atomic_fetch_add_explicit(&j->refs, 1, memory_order_relaxed);
     return j;
 }
 
 void
 job_release(job *j)
 {
-    enif_release_resource(j);
+    if (j == NULL ||
+        atomic_fetch_sub_explicit(&j->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    job_drop_request(j);
+    if (!keep_job(j)) {
+        free_job(j);
+    }
 }
 
-ERL_NIF_TERM
-job_term(ErlNifEnv *env, job *j)
+bool
+job_term(ErlNifEnv *env, job *j, ERL_NIF_TERM *term)
 {
-    return enif_make_resource(env, j);
+    job_handle *handle = enif_alloc_resource(handle_type, sizeof *handle);
+    if (handle == NULL) {
+        return false;
+    }
+    handle->j = job_share(j);
+    *term = enif_make_resource(env, handle);
+    enif_release_resource(handle);
+    return true;
 }
 
-int
-job_from_term(ErlNifEnv *env, ERL_NIF_TERM term, job **j)
+job *
+job_of_term(ErlNifEnv *env, ERL_NIF_TERM term)
 {
-    return enif_get_resource(env, term, job_type, (void **)j);
+    void *object;
+    return enif_get_resource(env, term, handle_type, &object)
+               ? ((job_handle *)object)->j
+               : NULL;
 }
 
 bool
@@ -114,6 +202,8 @@ job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason)
 void
 job_drop_request(job *j)
 {
-    enif_clear_env(j->request_env);
+    if (!j->light) {
+        enif_clear_env(j->request_env);
+    }
     j->request = nif_am.am_none;
 }

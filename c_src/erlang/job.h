@@ -9,8 +9,12 @@
  * Each arrow is one compare-and-swap, so there is at most one message, and none after
  * a cancel.  A job that is cancelled before it has started does not run.
  *
- * A job is a resource: the caller holds it as a term when it may cancel, the queue
- * holds one reference, which passes to the thread that runs it.
+ * A caller that may cancel holds the job through a resource; the queue holds one
+ * reference, which passes to the thread that runs it.
+ *
+ * MEMORY.  What a scheduler has allocated is best freed by a scheduler: from another
+ * thread each free may wake one up.  So jobs that are done are kept, with their
+ * environments as they are, and the next call empties and uses one.
  */
 #ifndef ERLPY_JOB_H
 #define ERLPY_JOB_H
@@ -23,24 +27,28 @@ typedef enum { JOB_PENDING, JOB_REPLIED, JOB_CANCELLED } job_state;
 
 typedef struct job {
     _Atomic int state;
+    atomic_uint refs;
     bool wants_reply; /* false for a cast */
+    bool light;       /* the request is small and refers to nothing: it may linger */
     ErlNifPid caller;
     ErlNifEnv *request_env; /* owned by the running thread once started */
     ERL_NIF_TERM
-    request;            /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
-    ErlNifEnv *ref_env; /* never changes: any thread may copy from it */
+        request;        /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
+    ErlNifEnv *ref_env; /* unchanged while in use: any thread may copy from it */
     ERL_NIF_TERM ref;
-    struct job *next; /* in a lane's queue, under its lock */
+    struct job *next; /* in an executor's queue, or among the kept ones */
 } job;
 
 int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 /* A pending job with one reference, or NULL when out of memory.  Copies `request` and
- * `ref`; `ref` is the atom `none` for a cast. */
-job *job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request);
-/* Drops one reference. */
+ * `ref`; `ref` is the atom `none` for a cast.  Called by a NIF. */
+job *job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light);
+job *job_share(job *j);
 void job_release(job *j);
-ERL_NIF_TERM job_term(ErlNifEnv *env, job *j);
-int job_from_term(ErlNifEnv *env, ERL_NIF_TERM term, job **j);
+/* A term through which the caller may cancel (shares the job).  False: no memory. */
+bool job_term(ErlNifEnv *env, job *j, ERL_NIF_TERM *term);
+/* The job behind such a term (borrowed), or NULL. */
+job *job_of_term(ErlNifEnv *env, ERL_NIF_TERM term);
 
 /* Whoever gets true owns the answer. */
 bool job_claim(job *j, job_state as);
@@ -50,7 +58,7 @@ void job_reply(job *j, ErlNifEnv *env, ERL_NIF_TERM result);
 /* As job_reply({error, reason}) with an environment of its own.  `reason` is an atom.
  * `caller_env` is that of the running NIF, NULL on our own threads. */
 void job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason);
-/* The request has been read: lets go of its terms. */
+/* The request has been read: lets go of what it refers to. */
 void job_drop_request(job *j);
 
 #endif
