@@ -1,0 +1,73 @@
+"""Each allocation of each method refused once: MemoryError, and nothing is consumed."""
+
+import pytest
+
+from erlang import IncompleteReadError, LimitOverrunError
+from erlang.testing import make_buffer
+from support import laid_out
+
+testcapi = pytest.importorskip("_testcapi", reason="this Python came without _testcapi")
+
+DATA = b"".join(b"%04d" % n + b"." * 75 + b"\n" for n in range(1500))
+
+METHODS = {
+    "read": lambda buf: buf.read(),
+    "read(n)": lambda buf: buf.read(100),
+    "read1": lambda buf: buf.read1(),
+    "readline": lambda buf: buf.readline(),
+    "next": lambda buf: next(buf),
+    "readlines": lambda buf: buf.readlines(),
+    "readlines(hint)": lambda buf: buf.readlines(1000),
+    "peek": lambda buf: buf.peek(),
+    "readexactly": lambda buf: buf.readexactly(5000),
+    "readuntil": lambda buf: buf.readuntil(b"0040"),
+    "read_nonblock": lambda buf: buf.read_nonblock(),
+    "readview": lambda buf: buf.readview(),
+    "readview(n)": lambda buf: buf.readview(10),
+    "readview_exactly": lambda buf: buf.readview_exactly(5000),
+    "views": lambda buf: next(buf.views()),
+    "memoryview": lambda buf: memoryview(buf),
+    "find": lambda buf: buf.find(b"1499"),
+    "incomplete": lambda buf: buf.readexactly(10**9),
+    "overrun": lambda buf: buf.readuntil(b"\n", 10),
+    "seek": lambda buf: buf.seek(10**9),
+    "repr": lambda buf: repr(buf),
+}
+
+EXPECTED = (IncompleteReadError, LimitOverrunError, OSError)
+
+
+def refused_once(call, buf, turn):
+    """Whether the call met the refusal of its allocation number `turn`."""
+    testcapi.set_nomemory(turn, turn + 1)
+    try:
+        call(buf)
+    except (MemoryError, SystemError):
+        return True
+    except EXPECTED:
+        return False
+    finally:
+        testcapi.remove_mem_hooks()
+    return False
+
+
+@pytest.mark.parametrize("layout", ["one write", "mixed"])
+@pytest.mark.parametrize("name", METHODS)
+def test_refused_allocations(name, layout):
+    refusals = 0
+    for turn in range(60):
+        buf = laid_out(DATA, layout)
+        if refused_once(METHODS[name], buf, turn):
+            refusals += 1
+            if name == "incomplete" and buf.at_eof():
+                continue  # it had raised: making its traceback was refused
+            assert buf.tell() == 0
+            assert buf.read() == DATA
+    assert refusals
+
+
+def test_making_a_buffer():
+    refusals = 0
+    for turn in range(30):
+        refusals += refused_once(lambda _: make_buffer(b"x" * 100), None, turn)
+    assert refusals
