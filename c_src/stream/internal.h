@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "bias.h"
 #include "platform.h"
 #include "stream.h"
 
@@ -101,7 +102,7 @@ struct stream_waiter {
 
 struct stream {
     /* Reader lock.  `position` is read by anyone. */
-    platform_lock reader_lock;
+    bias_lock reader_lock;
     uint32_t generation; /* counts removals of links; writer lock too */
     struct stream_cursor cursor;
     _Atomic(uint64_t) position;

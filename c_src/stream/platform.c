@@ -13,13 +13,17 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 #include <sys/mman.h>
 
+#if defined(__linux__)
+#    include <linux/membarrier.h>
+#    include <sys/syscall.h>
+#endif
 #if PLATFORM_FUTEX
 #    include <linux/futex.h>
-#    include <sys/syscall.h>
 #endif
 
 #define NS_PER_SECOND 1000000000
@@ -49,6 +53,53 @@ platform_relax(void)
 #else
     sched_yield();
 #endif
+}
+
+static atomic_bool fence_registered;
+
+#if defined(__linux__) && defined(SYS_membarrier)
+static long
+membarrier(int command)
+{
+    int saved = errno;
+    long result = syscall(SYS_membarrier, command, 0, 0);
+    errno = saved;
+    return result;
+}
+
+void
+platform_prepare(void)
+{
+    if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0) {
+        atomic_store(&fence_registered, true);
+    }
+}
+
+/* Registered, it cannot fail; going on without the fence would corrupt silently. */
+void
+platform_fence_all_threads(void)
+{
+    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
+        abort();
+    }
+}
+#else
+void
+platform_prepare(void)
+{
+}
+
+void
+platform_fence_all_threads(void)
+{
+    abort();
+}
+#endif
+
+bool
+platform_has_fence_all_threads(void)
+{
+    return atomic_load_explicit(&fence_registered, memory_order_relaxed);
 }
 
 void

@@ -17,6 +17,28 @@ int64_t platform_now_ns(void);
 /* One bounded step of a busy wait (a pause instruction). */
 void platform_relax(void);
 
+/* Names the calling thread; not 0.  A later thread may have the name of a dead one. */
+static inline uintptr_t
+platform_thread(void)
+{
+#if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
+    uintptr_t self;
+    __asm__("movq %%fs:0, %0" : "=r"(self));
+    return self;
+#elif defined(__linux__) && defined(__aarch64__)
+    return (uintptr_t)__builtin_thread_pointer();
+#else
+    return (uintptr_t)pthread_self();
+#endif
+}
+
+/* Makes every running thread of the process execute a full memory fence.  To be called
+ * only when platform_has_fence_all_threads(), which is so when the system can and
+ * platform_prepare() has been called.  That one may take ten milliseconds. */
+void platform_prepare(void);
+bool platform_has_fence_all_threads(void);
+void platform_fence_all_threads(void);
+
 /* Asks for huge pages for the whole pages inside a fresh block.  Advice only: does
  * nothing where the system has none, or below the size at which it pays. */
 void platform_advise_huge(void *block, size_t size_bytes);

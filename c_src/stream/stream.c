@@ -21,6 +21,12 @@ const size_t STREAM_LOCKED_COPY_BYTES = LOCKED_COPY_BYTES;
 
 /* ---- Life ---- */
 
+void
+stream_prepare(void)
+{
+    platform_prepare();
+}
+
 stream *
 stream_new(uint64_t known_length)
 {
@@ -32,7 +38,7 @@ stream_new(uint64_t known_length)
     s->known_length = known_length;
     atomic_init(&s->refs, 1);
     atomic_init(&s->shells, 1);
-    platform_lock_init(&s->reader_lock);
+    bias_lock_init(&s->reader_lock);
     platform_lock_init(&s->writer_lock);
     platform_lock_init(&s->merge_lock);
     platform_lock_init(&s->wait_lock);
@@ -56,7 +62,7 @@ stream_release(stream *s)
     }
     stream__chain_free(stream__next(&s->anchor), NULL);
     stream__free(s->find);
-    platform_lock_destroy(&s->reader_lock);
+    bias_lock_destroy(&s->reader_lock);
     platform_lock_destroy(&s->writer_lock);
     platform_lock_destroy(&s->merge_lock);
     platform_lock_destroy(&s->wait_lock);
@@ -76,13 +82,13 @@ stream__shell_release(stream *s)
 bool
 stream_reader_trylock(stream *s)
 {
-    return platform_trylock(&s->reader_lock);
+    return bias_trylock(&s->reader_lock);
 }
 
 void
 stream_reader_lock(stream *s)
 {
-    platform_lock_take(&s->reader_lock);
+    bias_lock_take(&s->reader_lock);
 }
 
 void
@@ -90,7 +96,7 @@ stream_reader_unlock(stream *s)
 {
     bool moved = s->moved;
     s->moved = false;
-    platform_unlock(&s->reader_lock);
+    bias_unlock(&s->reader_lock);
     if (moved) {
         stream__wake(s);
     }

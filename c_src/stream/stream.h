@@ -64,6 +64,10 @@ typedef void (*stream_release_fn)(void *arg);
 
 /* ---- Life -------------------------------------------------------------- */
 
+/* Once a process, before or beside any other call, from a thread that may wait some ten
+ * milliseconds (in a process with one thread it takes none).  Without it everything
+ * works, but a thread that reads alone pays for its lock. */
+void stream_prepare(void);
 /* A new stream, or NULL when out of memory.  `known_length` is what the writer
  * promises to write, or STREAM_LENGTH_UNKNOWN: a hint and the point at which the
  * stream is whole, not a cap.  An idle stream costs under 500 bytes.

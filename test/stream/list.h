@@ -56,12 +56,14 @@ TEST(unit, wait_is_woken_by_each_change)
 TEST(unit, wait_sleeps_through_what_is_too_little)
 TEST(unit, wait_is_interrupted)
 TEST(unit, event)
+TEST(unit, bias_lock_favours_who_comes_often)
 
 TEST(model, random_operations)
 TEST(model, random_operations_without_memory)
 
 TEST(oom, each_allocation_of_each_operation)
 
+TEST(stress, bias_lock_excludes)
 TEST(stress, every_byte_once)
 TEST(stress, every_line_once)
 TEST(stress, views_merging_and_search)

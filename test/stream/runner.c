@@ -66,6 +66,7 @@ int
 main(int argc, char **argv)
 {
     int passed = 0, failed = 0;
+    stream_prepare();
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         if (is_asked_for(i, argc, argv)) {
             if (passes(tests[i].name, tests[i].run)) {
