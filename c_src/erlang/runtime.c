@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../stream/platform.h"
+#include "../stream/stream.h"
 #include "atoms.h"
 #include "interpreter.h"
 
@@ -236,6 +237,7 @@ main_thread(void *arg)
 {
     (void)arg;
     runtime_name_thread("erlpy_main");
+    stream_prepare();
     rt.pool = executor_new(false);
     char *failure =
         rt.pool == NULL ? strdup("out of memory") : interpreter_start(rt.config);

@@ -25,5 +25,6 @@ PyInit__erlang(void)
                         "_erlang is built in");
         return NULL;
     }
+    stream_prepare();
     return pyb_module_init();
 }
