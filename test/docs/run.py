@@ -14,7 +14,7 @@ The first word after a block's backquotes is its language, the second what to do
 
 A Python block whose first line is `# name.py` is that file: plain python3 imports it,
 and later blocks of the same document find it, as the Erlang ones do through
-python_path.  Any other first line of words is an error of the document.
+python_path.  Blocks marked no-run are named in the output and not counted.
 """
 
 import os
