@@ -9,7 +9,7 @@
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
 # python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
-# `pytest`, `dialyzer`, `xref`, `check-install`.
+# `pytest`, `dialyzer`, `xref`, `check-docs`, `check-install`.
 
 PYTHON ?= python3
 REBAR3 ?= rebar3
@@ -27,7 +27,7 @@ NATIVE = mkdir -p _build/c && \
 REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench clean clean-native \
-        warnings format ct pytest dialyzer xref check-install
+        warnings format ct pytest dialyzer xref check-docs check-install
 
 all:
 	@tools/install build
@@ -57,10 +57,10 @@ bench:
 	@bench/run
 
 warnings:
-	+@for cc in gcc clang; do \
+	+@status=0; for cc in gcc clang; do \
 	    echo "warnings: $$cc"; \
-	    $(NATIVE) objects CC=$$cc WERROR=1 OBJ="$$config/warnings-$$cc" || exit 1; \
-	done
+	    $(NATIVE) -k objects CC=$$cc WERROR=1 OBJ="$$config/warnings-$$cc" || status=1; \
+	done; exit $$status
 	+@$(MAKE) --no-print-directory -C test/stream warnings
 
 format:
@@ -78,6 +78,9 @@ dialyzer: all
 
 xref: all
 	@$(REBAR) xref
+
+check-docs: all
+	@python=$$(tools/find-python '$(PYTHON)') && "$$python" test/docs/run.py
 
 check-install:
 	@test/install/run

@@ -14,6 +14,8 @@ import threading
 import time
 
 VERSIONS = ["3.11", "3.12", "3.13"]
+# Where the Python of the system is, which may have a NumPy that others lack.
+SYSTEM_PYTHON = "/usr/bin/python3"
 PART_SECONDS = 900
 TOTAL_FILE = "_build/test/total"
 
@@ -156,32 +158,37 @@ def make(*goals):
 
 
 def other_pythons(main):
-    """(version, interpreter or None, why not) of each Python that is not `main`."""
+    """(label, interpreter or None, why not) of each Python that is not `main`."""
     own = output_of(main, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     for version in VERSIONS:
-        if version == own:
-            continue
-        python = output_of("tools/find-python", "python" + version)
-        if python is None:
-            yield version, None, f"Python {version} (not found)"
-        elif output_of("tools/configure", python) is None:
-            yield version, None, f"Python {version} (no headers or no shared library)"
-        else:
-            yield version, python, None
+        if version != own:
+            yield (version, *usable(f"Python {version}", "python" + version))
+    prefix = output_of(main, "-c", "import sys; print(sys.base_prefix)")
+    if prefix != "/usr" and output_of(SYSTEM_PYTHON, "-c", "import numpy") is not None:
+        yield (SYSTEM_PYTHON, *usable(SYSTEM_PYTHON, SYSTEM_PYTHON))
+
+
+def usable(label, name):
+    python = output_of("tools/find-python", name)
+    if python is None:
+        return None, f"{label} (not found)"
+    if output_of("tools/configure", python) is None:
+        return None, f"{label} (no headers or no shared library)"
+    return python, None
 
 
 def python_parts(main):
     yield Part("pytest", make("pytest"))
     yield from common_test("Common Test", main, None)
-    for version, python, reason in other_pythons(main):
+    for label, python, reason in other_pythons(main):
         if python is None:
-            yield Skipped(f"Python {version}", reason)
+            yield Skipped(f"Python {label}", reason)
             continue
-        out = f"_build/python{version}"
+        out = "_build/python-" + label.strip("/").replace("/", "-")
         yield Part(
-            f"pytest on {version}", make("pytest", f"PYTHON={python}", f"OUT={out}")
+            f"pytest on {label}", make("pytest", f"PYTHON={python}", f"OUT={out}")
         )
-        yield from common_test(f"Common Test on {version}", python, out + "/tree")
+        yield from common_test(f"Common Test on {label}", python, out + "/tree")
 
 
 def common_test(name, python, tree):
@@ -203,7 +210,7 @@ def parts(main):
     yield from python_parts(main)
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
-    yield Part("docs", [main, "test/docs/run.py"])
+    yield Part("docs", make("check-docs"))
     yield Part("install", make("check-install"))
 
 
