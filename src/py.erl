@@ -5,9 +5,11 @@
 %% and namespace, and without, where it runs on a pool of threads in the interpreter's own
 %% `__main__'.
 %%
-%% Module and function names are atoms, binaries or strings; a function may be dotted
-%% (`py:call(os, 'path.join', [<<"a">>, <<"b">>])').  Terms are converted as described in
-%% the guide of buffers and terms: binaries that are UTF-8 become `str', others `bytes'.
+%% Module and function names are atoms, binaries or strings; a function may be dotted:
+%% ```
+%% {ok, <<"a/b">>} = py:call(os, "path.join", [<<"a">>, <<"b">>]).
+%% '''
+%% Terms are converted as the guide "Getting started" describes: binaries that are UTF-8 become `str', others `bytes'.
 %%
 %% Answers are `{ok, Value}', or `ok' for `exec', or `{error, Reason}':
 %% <dl>

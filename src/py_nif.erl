@@ -30,15 +30,16 @@
 load() ->
     erlang:load_nif(filename:join(priv_dir(), "erlpy"), 0).
 
-%% Also when the code path holds the ebin folder alone, under whatever name.
+%% Beside the ebin folder that this module came from: the name erlpy in the code path may
+%% mean another folder.  A module without a file (cover) asks the code path after all.
 -spec priv_dir() -> file:filename().
 priv_dir() ->
-    case code:priv_dir(erlpy) of
-        {error, bad_name} ->
-            Ebin = filename:dirname(filename:absname(code:which(?MODULE))),
+    case code:which(?MODULE) of
+        File when is_list(File), File =/= "" ->
+            Ebin = filename:dirname(filename:absname(File)),
             filename:join(filename:dirname(Ebin), "priv");
-        Dir ->
-            Dir
+        _ ->
+            code:priv_dir(erlpy)
     end.
 
 -spec start(none | binary(), [binary()], non_neg_integer(), pos_integer()) ->
