@@ -7,7 +7,7 @@
 rows(Quick) ->
     Rounds = bench:pick(Quick, 5, 15),
     Pieces = [element(1, rand:bytes_s(65536, rand:seed_s(exsss, N))) || N <- lists:seq(1, 1024)],
-    true = bench:python(keep_pieces, [[{bytes, Piece} || Piece <- Pieces]]),
+    true = bench:python(keep, [[{bytes, Piece} || Piece <- Pieces]]),
     [
         row("64 MiB in 64 KiB pieces, read() / b''.join", join, Pieces, Rounds, 2),
         row("64 MiB in 64 KiB pieces, read() / BytesIO", bytesio, Pieces, Rounds, 1)

@@ -11,11 +11,12 @@ import erlang
 
 # ---- Reading ----------------------------------------------------------------------
 
-pieces = []
+kept = None  # what the anchors read: bytes, or pieces of them
 
 
-def keep_pieces(new):
-    pieces[:] = new
+def keep(data):
+    global kept
+    kept = data
     return True
 
 
@@ -32,12 +33,12 @@ def read_all(buf):
 
 
 def join():
-    return seconds(b"".join, pieces)
+    return seconds(b"".join, kept)
 
 
 def through_bytesio():
     file = io.BytesIO()
-    for piece in pieces:
+    for piece in kept:
         file.write(piece)
     file.seek(0)
     return file.read()
@@ -56,8 +57,8 @@ def read_loop(buf, size):
     return seconds(read_to_end, buf.read, size)
 
 
-def bytesio_read_loop(data, size):
-    return read_loop(io.BytesIO(data), size)
+def bytesio_read_loop(size):
+    return read_loop(io.BytesIO(kept), size)
 
 
 def consume(buf, size):
@@ -92,8 +93,8 @@ def lines(file, loop):
     return seconds(LOOPS[loop], file)
 
 
-def bytesio_lines(data, loop):
-    return lines(io.BytesIO(data), loop)
+def bytesio_lines(loop):
+    return lines(io.BytesIO(kept), loop)
 
 
 def readline_cpu(buf):
@@ -127,7 +128,8 @@ def haystack(kind, size):
         data = text(HAYSTACK_BYTES, rng)
     else:
         data = near * (HAYSTACK_BYTES // len(near))
-    return data + needle, needle
+    keep(data + needle)
+    return kept, needle
 
 
 def find(buf, needle):
@@ -137,8 +139,8 @@ def find(buf, needle):
     return taken
 
 
-def bytes_find(data, needle):
-    return seconds(data.find, needle)
+def bytes_find(needle):
+    return seconds(kept.find, needle)
 
 
 # ---- Waking ------------------------------------------------------------------------------
