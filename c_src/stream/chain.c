@@ -13,9 +13,10 @@ stream__chain_init(stream *s)
 {
     s->anchor.data = (const uint8_t *)&s->anchor;
     atomic_init(&s->tail, &s->anchor);
-    s->cursor.link = &s->anchor;
-    s->cursor.at = s->anchor.data;
-    s->cursor.end = s->anchor.data;
+    s->front.cursor.link = &s->anchor;
+    s->front.cursor.at = s->anchor.data;
+    s->front.cursor.end = s->anchor.data;
+    stream__forget_lines_locked(s);
 }
 
 uint64_t
@@ -60,7 +61,7 @@ distance(uint64_t a, uint64_t b)
 static struct stream_link *
 nearest(stream *s, uint64_t offset, struct stream_link *hint)
 {
-    struct stream_link *from[] = {hint, s->cursor.link, &s->anchor,
+    struct stream_link *from[] = {hint, s->front.cursor.link, &s->anchor,
                                   atomic_load_explicit(&s->tail, memory_order_acquire)};
     struct stream_link *best = NULL;
     for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
@@ -89,7 +90,7 @@ stream__chain_locate_locked(stream *s, uint64_t offset, struct stream_link *hint
 void
 stream__cursor_refresh_locked(stream *s)
 {
-    struct stream_cursor *cursor = &s->cursor;
+    struct stream_cursor *cursor = &s->front.cursor;
     uint64_t written = stream__written(s);
     for (;;) {
         uint64_t end = stream__link_end(cursor->link, written);
@@ -99,6 +100,7 @@ stream__cursor_refresh_locked(stream *s)
         }
         cursor->link = stream__next(cursor->link);
         cursor->at = cursor->link->data;
+        stream__forget_lines_locked(s);
     }
 }
 
@@ -109,19 +111,9 @@ stream__cursor_set_locked(stream *s, uint64_t offset)
     if (offset > 0) {
         link = stream__chain_locate_locked(s, offset - 1, NULL);
     }
-    s->cursor.link = link;
-    s->cursor.at = link->data + (offset - link->offset);
-    s->cursor.end = s->cursor.at;
+    s->front.cursor.link = link;
+    s->front.cursor.at = link->data + (offset - link->offset);
+    s->front.cursor.end = s->front.cursor.at;
+    stream__forget_lines_locked(s);
     stream__cursor_refresh_locked(s);
-}
-
-/* No fence between the store and the load: whoever begins to wait counts itself
- * first and then looks at the position under this lock (see wait.c). */
-void
-stream__position_set_locked(stream *s, uint64_t position)
-{
-    atomic_store_explicit(&s->position, position, memory_order_release);
-    if (atomic_load_explicit(&s->waiters, memory_order_relaxed) != 0) {
-        s->moved = true;
-    }
 }

@@ -19,7 +19,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "bias.h"
 #include "platform.h"
 #include "stream.h"
 
@@ -33,6 +32,10 @@
 #    define RUN_SPANS           2
 #    define LOCKED_COPY_BYTES   ((size_t)24)
 #    define FIND_STACK_BYTES    ((size_t)16)
+#    define LINES_AHEAD         3
+#    define LINES_WINDOW_BYTES  ((size_t)24)
+#    define LINES_AHEAD         3
+#    define LINES_WINDOW_BYTES  ((size_t)24)
 #    define FIND_LEAST_BYTES    ((size_t)2)
 #else
 /* Block sizes with their header: what malloc rounds well.  The first slab of a
@@ -50,6 +53,9 @@
 #    define LOCKED_COPY_BYTES   ((size_t)65536)
 /* Window for matches over seams that needs no allocation. */
 #    define FIND_STACK_BYTES    ((size_t)1024)
+/* How many lines are looked for ahead, and how far. */
+#    define LINES_AHEAD         STREAM_LINES_AHEAD
+#    define LINES_WINDOW_BYTES  ((size_t)4096)
 /* Room for a needle that is remembered: few are longer, so it is taken once. */
 #    define FIND_LEAST_BYTES    ((size_t)64)
 #endif
@@ -72,13 +78,6 @@ struct stream_segment {
     _Atomic(uint32_t) refs;
 };
 
-/* The next unread byte, as an address.  link->offset <= position <= its end. */
-struct stream_cursor {
-    struct stream_link *link;
-    const uint8_t *at;  /* of `position` */
-    const uint8_t *end; /* published end of the link when last looked */
-};
-
 /* No match of `needle` starts in [from, next). */
 struct stream_find_memory {
     uint64_t from;
@@ -98,32 +97,28 @@ struct stream_waiter {
     void (*notify)(struct stream_waiter *waiter);
 };
 
-#define STREAM_LINE_BYTES 64
+#define CACHE_LINE_BYTES 64
 
 struct stream {
-    /* Reader lock.  `position` is read by anyone. */
-    bias_lock reader_lock;
-    uint32_t generation; /* counts removals of links; writer lock too */
-    struct stream_cursor cursor;
-    _Atomic(uint64_t) position;
-    uint64_t line_clear;           /* no newline in [position, line_clear) */
-    struct stream_link *line_hint; /* the link searched last, if of line_generation */
-    uint32_t line_generation;
-    bool moved; /* the position moved while somebody waited: unlock wakes them */
-    struct stream_find_memory *find;
-    char gap_1[STREAM_LINE_BYTES];
+    struct stream_front front; /* first: see stream__front() */
 
     /* Seldom written, read by both sides. */
     uint64_t known_length;
-    _Atomic(uint32_t) waiters; /* length of the list below */
-    _Atomic(uint32_t) writer;  /* stream_writer_state; set under the writer lock */
-    _Atomic(uint32_t) reader;  /* stream_reader_state; set under the writer lock */
+    _Atomic(uint32_t) writer; /* stream_writer_state; set under the writer lock */
+    _Atomic(uint32_t) reader; /* stream_reader_state; set under the writer lock */
     _Atomic(uint32_t) refs;
     _Atomic(uint32_t) shells; /* views, and one for the stream: this memory's users */
     platform_lock merge_lock; /* one merge at a time */
     platform_lock wait_lock;
-    struct stream_waiter *waiting; /* wait lock */
-    char gap_2[STREAM_LINE_BYTES];
+    struct stream_waiter *waiting; /* wait lock; its length is front.waiters */
+
+    /* Reader lock. */
+    uint32_t generation; /* counts removals of links; writer lock too */
+    uint32_t line_generation;
+    uint64_t line_clear;           /* no newline in [position, line_clear) */
+    struct stream_link *line_hint; /* the link searched last, if of line_generation */
+    struct stream_find_memory *find;
+    char gap[CACHE_LINE_BYTES];
 
     /* Writer lock.  The atomics are read by anyone. */
     platform_lock writer_lock;
@@ -155,7 +150,7 @@ stream__written(stream *s)
 static inline uint64_t
 stream__position(stream *s)
 {
-    return atomic_load_explicit(&s->position, memory_order_relaxed);
+    return atomic_load_explicit(&s->front.position, memory_order_relaxed);
 }
 
 static inline uint64_t
@@ -202,9 +197,6 @@ struct stream_link *stream__chain_locate_locked(stream *s, uint64_t offset,
 void stream__cursor_refresh_locked(stream *s);
 /* Reader lock.  Puts the cursor on `offset` <= written, leaving `position` alone. */
 void stream__cursor_set_locked(stream *s, uint64_t offset);
-/* Reader lock.  Changes the position and notes that waiters have to look. */
-void stream__position_set_locked(stream *s, uint64_t position);
-
 /* ---- read.c ---- */
 
 struct stream_span {

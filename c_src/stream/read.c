@@ -12,8 +12,8 @@ size_t
 stream_peek_locked(stream *s, const uint8_t **data)
 {
     stream__cursor_refresh_locked(s);
-    *data = s->cursor.at;
-    return (size_t)(s->cursor.end - s->cursor.at);
+    *data = s->front.cursor.at;
+    return (size_t)(s->front.cursor.end - s->front.cursor.at);
 }
 
 uint64_t
@@ -34,7 +34,7 @@ stream_copy_locked(stream *s, void *to, size_t size)
     uint8_t *out = to;
     memcpy(out, data, n);
     uint64_t written = stream__written(s);
-    struct stream_link *link = s->cursor.link;
+    struct stream_link *link = s->front.cursor.link;
     for (size_t done = n; done < size; done += n) {
         link = stream__next(link);
         n = (size_t)(stream__link_end(link, written) - link->offset);
@@ -46,15 +46,10 @@ stream_copy_locked(stream *s, void *to, size_t size)
 }
 
 void
-stream_drain_locked(stream *s, uint64_t size)
+stream__drain_links_locked(stream *s, uint64_t size)
 {
-    struct stream_cursor *cursor = &s->cursor;
     uint64_t position = stream__position(s) + size;
-    if (size <= (size_t)(cursor->end - cursor->at)) {
-        cursor->at += size;
-    } else {
-        stream__cursor_set_locked(s, position);
-    }
+    stream__cursor_set_locked(s, position);
     stream__position_set_locked(s, position);
 }
 

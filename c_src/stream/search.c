@@ -1,95 +1,12 @@
 /*
- * search.c: the next line, and a needle in a range of the stream.
+ * search.c: a needle in a range of the stream.
  *
- * Both remember how far they have looked, so that what arrives in pieces is searched
- * once.  A needle may lie across any number of seams: bytes around them are gathered
- * in a window that always begins at the first place not yet ruled out.
+ * What was searched is remembered, so that what arrives in pieces is searched once.  A
+ * needle may lie across any number of seams: bytes around them are gathered in a window
+ * that always begins at the first place not yet ruled out.
  */
 #include "internal.h"
 #include "alloc.h"
-
-/* ---- Lines ---- */
-
-static stream_status
-line_found_locked(stream *s, uint64_t length, const uint8_t **data, uint64_t *size)
-{
-    const uint8_t *at;
-    size_t contiguous = stream_peek_locked(s, &at);
-    *data = length <= contiguous ? at : NULL;
-    *size = length;
-    return STREAM_OK;
-}
-
-/* Looks for a newline in [line_clear, to), at most `budget` bytes; true when line_clear
- * has stopped at one. */
-static bool
-search_newline_locked(stream *s, uint64_t to, size_t budget)
-{
-    uint64_t written = stream__written(s);
-    struct stream_link *link =
-        s->line_generation == s->generation ? s->line_hint : NULL;
-    bool found = false;
-    while (!found && s->line_clear < to && budget > 0) {
-        link = stream__chain_locate_locked(s, s->line_clear, link);
-        uint64_t end = stream__least(stream__link_end(link, written), to);
-        size_t n = (size_t)stream__least(end - s->line_clear, budget);
-        const uint8_t *at = link->data + (s->line_clear - link->offset);
-        const uint8_t *newline = memchr(at, '\n', n);
-        found = newline != NULL;
-        s->line_clear += found ? (size_t)(newline - at) : n;
-        budget -= n;
-    }
-    s->line_hint = link;
-    s->line_generation = s->generation;
-    return found;
-}
-
-/* The line is not in what the cursor knows: look on from there. */
-static stream_status
-line_further_locked(stream *s, uint64_t limit, const uint8_t **data, uint64_t *size)
-{
-    bool whole = stream_is_whole(s);
-    uint64_t position = stream__position(s);
-    uint64_t unread = stream__written(s) - position;
-    uint64_t to = position + stream__least(unread, limit);
-    if (s->line_clear < position) {
-        s->line_clear = position;
-    }
-    if (search_newline_locked(s, to, LOCKED_COPY_BYTES)) {
-        return line_found_locked(s, s->line_clear + 1 - position, data, size);
-    }
-    if (s->line_clear < to) {
-        return STREAM_CHANGED;
-    }
-    if (unread >= limit || (whole && unread > 0)) {
-        return line_found_locked(s, to - position, data, size);
-    }
-    return whole ? STREAM_SHORT : STREAM_AGAIN;
-}
-
-stream_status
-stream_line_locked(stream *s, uint64_t limit, const uint8_t **data, uint64_t *size)
-{
-    const uint8_t *at = s->cursor.at;
-    size_t known = (size_t)(s->cursor.end - at);
-    if (known > LOCKED_COPY_BYTES) {
-        known = LOCKED_COPY_BYTES;
-    }
-    if (known > limit) {
-        known = (size_t)limit;
-    }
-    uint64_t position = stream__position(s);
-    if (known > 0 && s->line_clear <= position) {
-        const uint8_t *newline = memchr(at, '\n', known);
-        if (newline != NULL) {
-            *data = at;
-            *size = (uint64_t)(newline - at) + 1;
-            return STREAM_OK;
-        }
-        s->line_clear = position + known;
-    }
-    return line_further_locked(s, limit, data, size);
-}
 
 /* ---- What find remembers ---- */
 

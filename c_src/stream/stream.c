@@ -38,7 +38,7 @@ stream_new(uint64_t known_length)
     s->known_length = known_length;
     atomic_init(&s->refs, 1);
     atomic_init(&s->shells, 1);
-    bias_lock_init(&s->reader_lock);
+    bias_lock_init(&s->front.lock);
     platform_lock_init(&s->writer_lock);
     platform_lock_init(&s->merge_lock);
     platform_lock_init(&s->wait_lock);
@@ -62,7 +62,7 @@ stream_release(stream *s)
     }
     stream__chain_free(stream__next(&s->anchor), NULL);
     stream__free(s->find);
-    bias_lock_destroy(&s->reader_lock);
+    bias_lock_destroy(&s->front.lock);
     platform_lock_destroy(&s->writer_lock);
     platform_lock_destroy(&s->merge_lock);
     platform_lock_destroy(&s->wait_lock);
@@ -79,27 +79,12 @@ stream__shell_release(stream *s)
 
 /* ---- Locks ---- */
 
-bool
-stream_reader_trylock(stream *s)
-{
-    return bias_trylock(&s->reader_lock);
-}
-
 void
-stream_reader_lock(stream *s)
+stream__unlock_and_wake(stream *s)
 {
-    bias_lock_take(&s->reader_lock);
-}
-
-void
-stream_reader_unlock(stream *s)
-{
-    bool moved = s->moved;
-    s->moved = false;
-    bias_unlock(&s->reader_lock);
-    if (moved) {
-        stream__wake(s);
-    }
+    s->front.moved = false;
+    bias_unlock(&s->front.lock);
+    stream__wake(s);
 }
 
 /* Sequentially consistent on both sides: a waiter counts itself, then looks at what is
@@ -108,7 +93,7 @@ static void
 unlock_writer_and_wake(stream *s)
 {
     platform_unlock(&s->writer_lock);
-    if (atomic_load(&s->waiters) != 0) {
+    if (atomic_load(&s->front.waiters) != 0) {
         stream__wake(s);
     }
 }
@@ -394,7 +379,7 @@ stream_is_whole(stream *s)
 uint64_t
 stream_position(stream *s)
 {
-    return atomic_load_explicit(&s->position, memory_order_acquire);
+    return atomic_load_explicit(&s->front.position, memory_order_acquire);
 }
 
 /* The position first: it is never past what has been written by then. */
@@ -415,5 +400,5 @@ stream_get_info(stream *s, stream_info *info)
     info->written_offset = stream__written(s);
     info->retained_bytes = atomic_load(&s->retained);
     info->views = atomic_load(&s->shells) - 1;
-    info->waiters = atomic_load(&s->waiters);
+    info->waiters = atomic_load(&s->front.waiters);
 }

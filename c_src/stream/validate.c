@@ -35,7 +35,7 @@ chain_is_valid(stream *s)
 static bool
 cursor_is_valid(stream *s)
 {
-    const struct stream_cursor *cursor = &s->cursor;
+    const struct stream_cursor *cursor = &s->front.cursor;
     struct stream_link *link = &s->anchor;
     while (link != NULL && link != cursor->link) {
         link = stream__next(link);
@@ -62,7 +62,7 @@ waiters_are_valid(stream *s)
         previous = w;
         count++;
     }
-    return count == atomic_load(&s->waiters);
+    return count == atomic_load(&s->front.waiters);
 }
 
 bool

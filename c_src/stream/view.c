@@ -62,9 +62,9 @@ view_contiguous_locked(stream *s, size_t size, stream_view *view)
     if (size < VIEW_COPY_BYTES) {
         return view_copy_locked(s, size, view);
     }
-    stream_segment *segment = stream__segment_of(s->cursor.link);
+    stream_segment *segment = stream__segment_of(s->front.cursor.link);
     stream__segment_pin(segment);
-    view_of(segment, s->cursor.at, size, view);
+    view_of(segment, s->front.cursor.at, size, view);
     return STREAM_OK;
 }
 
@@ -172,13 +172,13 @@ struct merge {
 static bool
 extend_block_locked(stream *s, struct merge *m)
 {
-    struct stream_link *link = s->cursor.link;
+    struct stream_link *link = s->front.cursor.link;
     stream_segment *segment = stream__segment_of(link);
-    if (link == &s->anchor || s->cursor.at == s->cursor.end ||
+    if (link == &s->anchor || s->front.cursor.at == s->front.cursor.end ||
         !stream__segment_is_owned(segment)) {
         return false;
     }
-    const uint8_t *used = s->cursor.end;
+    const uint8_t *used = s->front.cursor.end;
     uint64_t end = link->offset + (uint64_t)(used - link->data);
     if ((uint64_t)(segment->limit - used) < m->to - end) {
         return false;
@@ -207,7 +207,7 @@ plan_merge(stream *s, struct merge *m, stream_view *view)
         status = view_short_locked(s, (size_t)size, view);
     }
     if (status == STREAM_AGAIN && !extend_block_locked(s, m)) {
-        m->first = s->cursor.link;
+        m->first = s->front.cursor.link;
     }
     stream__run_begin(&m->run, m->from, m->to);
     m->run.hint = m->first;
@@ -277,7 +277,7 @@ exchange_locked(stream *s, struct merge *m, struct stream_link **gone)
         after->prev = block;
     }
     s->generation++;
-    s->cursor.link = block;
+    s->front.cursor.link = block;
     stream__cursor_set_locked(s, stream__position(s));
     return stop;
 }

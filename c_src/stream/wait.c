@@ -22,7 +22,7 @@ static bool
 has_news(stream *s, uint64_t position, uint64_t need_offset)
 {
     return atomic_load(&s->written) >= need_offset || stream_is_whole(s) ||
-           atomic_load(&s->position) != position;
+           atomic_load(&s->front.position) != position;
 }
 
 /* ---- The list ---- */
@@ -38,7 +38,7 @@ enqueue(stream *s, struct stream_waiter *waiter)
     }
     s->waiting = waiter;
     waiter->queued = true;
-    atomic_fetch_add(&s->waiters, 1);
+    atomic_fetch_add(&s->front.waiters, 1);
     platform_unlock(&s->wait_lock);
 }
 
@@ -54,7 +54,7 @@ remove_locked(stream *s, struct stream_waiter *waiter)
         waiter->next->prev = waiter->prev;
     }
     waiter->queued = false;
-    atomic_fetch_sub(&s->waiters, 1);
+    atomic_fetch_sub(&s->front.waiters, 1);
 }
 
 /* False when a waker has it already. */

@@ -283,7 +283,7 @@ test_unit_truncated_segment_is_never_filled(void)
     const uint8_t *data;
     stream_reader_lock(s);
     CHECK(stream_peek_locked(s, &data) == 2);
-    stream_segment *slab = stream__segment_of(s->cursor.link);
+    stream_segment *slab = stream__segment_of(s->front.cursor.link);
     CHECK(slab->limit == data + 2);
     stream_reader_unlock(s);
     stream_view all = view_all(s);

@@ -1,0 +1,127 @@
+/*
+ * front.h: the part of a stream that its reader touches for every line, with the few
+ * functions on it that are inlined into the rooms above.  It is here for speed only:
+ * they use the functions of stream.h and none of these fields.
+ */
+#ifndef ERLPY_STREAM_FRONT_H
+#define ERLPY_STREAM_FRONT_H
+
+#include "bias.h"
+
+/* Lines that are found ahead, for one pass over some KiB instead of one search each. */
+#define STREAM_LINES_AHEAD 16
+
+/* The next unread byte, as an address.  link->offset <= position <= its end. */
+struct stream_cursor {
+    struct stream_link *link;
+    const uint8_t *at;  /* of `position` */
+    const uint8_t *end; /* published end of the link when last looked */
+};
+
+/* Where the next lines of the cursor's link end, as addresses; what lies between two of
+ * them is one line.  Emptied when the cursor goes to another link. */
+struct stream_lines {
+    const uintptr_t *next; /* in `ends`; those before are at the cursor or behind it */
+    uintptr_t ends[STREAM_LINES_AHEAD + 1]; /* up to STREAM_NO_LINE */
+};
+
+#define STREAM_NO_LINE UINTPTR_MAX
+
+/* All by the holder of the lock; `position` is read by anyone. */
+struct stream_front {
+    bias_lock lock;
+    struct stream_cursor cursor;
+    _Atomic(uint64_t) position;
+    bool moved; /* the position moved while somebody waited: unlock wakes them */
+    struct stream_lines lines;
+    char gap[64]; /* what follows is read by writers too, and seldom written */
+    _Atomic(uint32_t) waiters;
+};
+
+/* A stream begins with its front. */
+static inline struct stream_front *
+stream__front(stream *s)
+{
+    return (struct stream_front *)(void *)s;
+}
+
+void stream__unlock_and_wake(stream *s);
+void stream__drain_links_locked(stream *s, uint64_t size);
+stream_status stream__line_search_locked(stream *s, uint64_t limit,
+                                         const uint8_t **data, uint64_t *size);
+
+static inline void
+stream__forget_lines_locked(stream *s)
+{
+    struct stream_lines *lines = &stream__front(s)->lines;
+    lines->ends[0] = STREAM_NO_LINE;
+    lines->next = lines->ends;
+}
+
+static inline bool
+stream_reader_trylock(stream *s)
+{
+    return bias_trylock(&stream__front(s)->lock);
+}
+
+static inline void
+stream_reader_lock(stream *s)
+{
+    bias_lock_take(&stream__front(s)->lock);
+}
+
+static inline void
+stream_reader_unlock(stream *s)
+{
+    if (stream__front(s)->moved) {
+        stream__unlock_and_wake(s);
+    } else {
+        bias_unlock(&stream__front(s)->lock);
+    }
+}
+
+/* No fence between the store and the load: whoever begins to wait counts itself first
+ * and then looks at the position under this lock (see wait.c). */
+static inline void
+stream__position_set_locked(stream *s, uint64_t position)
+{
+    struct stream_front *front = stream__front(s);
+    atomic_store_explicit(&front->position, position, memory_order_release);
+    if (atomic_load_explicit(&front->waiters, memory_order_relaxed) != 0) {
+        front->moved = true;
+    }
+}
+
+static inline void
+stream_drain_locked(stream *s, uint64_t size)
+{
+    struct stream_front *front = stream__front(s);
+    if (size > (size_t)(front->cursor.end - front->cursor.at)) {
+        stream__drain_links_locked(s, size);
+        return;
+    }
+    front->cursor.at += size;
+    stream__position_set_locked(
+        s, atomic_load_explicit(&front->position, memory_order_relaxed) + size);
+}
+
+static inline stream_status
+stream_line_locked(stream *s, uint64_t limit, const uint8_t **data, uint64_t *size)
+{
+    struct stream_front *front = stream__front(s);
+    uintptr_t at = (uintptr_t)front->cursor.at;
+    const uintptr_t *end = front->lines.next;
+    while (*end <= at) {
+        end++;
+    }
+    front->lines.next = end;
+    if (*end != STREAM_NO_LINE) {
+        uint64_t length = *end - at;
+        *data = front->cursor.at;
+        *size = length < limit ? length : limit;
+        return STREAM_OK;
+    }
+    return stream__line_search_locked(s, limit, data, size);
+}
+
+#endif
