@@ -3,7 +3,7 @@
 %% form of EEP 54, so that the shell says which argument it was.
 -module(erlpy_error).
 
--export([badarg/4]).
+-export([badarg/4, badarg_at/4]).
 -export([format_error/2]).
 
 -export_type([call/0]).
@@ -13,8 +13,13 @@
 %% Raises `badarg' as if the public function had done it.  `Wrong' is the value at fault,
 %% the first such among its arguments.
 -spec badarg(module(), call(), term(), string()) -> no_return().
-badarg(Module, {Function, Args}, Wrong, Text) ->
-    Info = #{module => ?MODULE, cause => #{position(Wrong, Args, 1) => Text}},
+badarg(Module, {_, Args} = Who, Wrong, Text) ->
+    badarg_at(Module, Who, position(Wrong, Args, 1), Text).
+
+%% The same for argument number `Position', also when it equals an earlier one.
+-spec badarg_at(module(), call(), pos_integer(), string()) -> no_return().
+badarg_at(Module, {Function, Args}, Position, Text) ->
+    Info = #{module => ?MODULE, cause => #{Position => Text}},
     Frame = {Module, Function, Args, [{error_info, Info}]},
     erlang:raise(error, badarg, [Frame | callers(Module)]).
 

@@ -101,7 +101,7 @@ write(Buffer, Data) ->
         try
             [compact(Binary) || Binary <- erlang:iolist_to_iovec(Data)]
         catch
-            error:badarg -> badarg({write, [Buffer, Data]}, Data, "not iodata")
+            error:badarg -> erlpy_error:badarg_at(?MODULE, {write, [Buffer, Data]}, 2, "not iodata")
         end,
     try
         py_nif:buffer_write(Buffer, Binaries)
