@@ -7,7 +7,7 @@
 -export([start/1, start/2, stop/0, python_dir/1, python/0]).
 -export([still_works/0, eventually/1, eventually/2, timed/1, collect/0]).
 -export([peer/2, badarg/4, skip_without/1]).
--export([write_pieces/3, trickle/2, pieces/2, reader/1]).
+-export([write_pieces/3, trickle/2, trickle_by/2, pieces/2, reader/1]).
 -export([ticker/1, threads/0]).
 
 %% ---- The application -------------------------------------------------------------
@@ -168,6 +168,13 @@ write_pieces(Buf, Pieces, PauseMs) ->
 trickle(Data, PauseMs) ->
     {ok, Buf} = py_buffer:new(),
     _ = spawn_link(fun() -> write_pieces(Buf, pieces(Data, 100), PauseMs) end),
+    Buf.
+
+%% The same with pieces of another size.
+trickle_by(Data, Size) ->
+    {ok, Buf} = py_buffer:new(),
+    Pieces = pieces(iolist_to_binary(Data), Size),
+    _ = spawn_link(fun() -> write_pieces(Buf, Pieces, 0) end),
     Buf.
 
 %% A buffer that holds the data and has ended.
