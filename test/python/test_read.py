@@ -134,6 +134,31 @@ class TestBlocking:
             pass
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda buf: buf.readline(),
+        lambda buf: next(buf),
+        lambda buf: buf.readlines(1)[0],
+        lambda buf: buf.readlines(7)[0],
+        lambda buf: buf.readexactly(7),
+        lambda buf: buf.readuntil(b"\n"),
+        lambda buf: buf.readuntil(b"ne\n"),
+        lambda buf: bytes(buf.readview_exactly(7)),
+    ],
+)
+@pytest.mark.parametrize("begun", [0, 1, 2])
+def test_the_last_byte_is_enough(call, begun):
+    """Bytes come one by one: the call waits for each, and needs no byte more."""
+    writer, line = Writer(), b"a line\n"
+    writer.write(line[:begun])
+    running = Background(call, writer.buffer)
+    for byte in line[begun:]:
+        wait_for_readers(writer)
+        writer.write(bytes([byte]))
+    assert running.result() == line
+
+
 class TestWhole:
     """A known length that has been written needs no end of data."""
 

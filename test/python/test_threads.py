@@ -1,5 +1,6 @@
 """Several threads, and waiting: every byte once, nothing stuck, no CPU."""
 
+import queue
 import random
 import sys
 import threading
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from erlang.testing import Writer, make_buffer
-from support import Background, trickle, wait_for_readers
+from support import Background, laid_out, trickle, wait_for_readers
 
 READS = {
     "read": lambda buf: buf.read(37),
@@ -21,16 +22,9 @@ READS = {
 }
 
 
-def into(buf):
-    memory = bytearray(5000)
+def into(buf, size=5000):
+    memory = bytearray(size)
     return bytes(memory[: buf.readinto(memory)])
-
-
-def exactly_or_end(buf, size):
-    try:
-        return buf.readexactly(size)
-    except EOFError as error:
-        return error.partial
 
 
 def drain(buf, read):
@@ -72,16 +66,61 @@ def test_two_readers_get_every_byte_once(name, live, fast_switching):
         assert sorted(b"".join(pieces).split()) == RECORDS
 
 
-def test_large_reads_by_two_threads(fast_switching):
-    """Those that copy without the lock: each gets a run of its own."""
-    size = 300000
-    data = b"".join(bytes([n]) * size for n in range(20))
-    buf = make_buffer(data)
-    readers = [
-        Background(drain, buf, lambda buf: exactly_or_end(buf, size)) for _ in range(2)
+LARGE_RECORDS = [bytes([65 + n]) * 150000 + b"\n" for n in range(20)]
+LARGE_SIZE = len(LARGE_RECORDS[0])
+LARGE = {
+    "readexactly": lambda buf: buf.readexactly(LARGE_SIZE),
+    "readview_exactly": lambda buf: bytes(buf.readview_exactly(LARGE_SIZE)),
+    "readuntil": lambda buf: buf.readuntil(b"\n"),
+    "readline": lambda buf: buf.readline(),
+    "readlines": lambda buf: b"".join(buf.readlines(LARGE_SIZE)),
+    "readinto": lambda buf: into(buf, LARGE_SIZE),
+    "read": lambda buf: buf.read(LARGE_SIZE),
+}
+
+
+@pytest.mark.parametrize("layout", ["one write", "adopted"])
+@pytest.mark.parametrize("name", LARGE)
+def test_readers_of_large_records(name, layout, fast_switching):
+    """What is copied or searched without lock and GIL is taken whole or not at all."""
+
+    def read(buf):
+        try:
+            return LARGE[name](buf)
+        except EOFError as error:
+            return error.partial
+
+    for _ in range(10):
+        buf = laid_out(b"".join(LARGE_RECORDS), layout)
+        readers = [Background(drain, buf, read) for _ in range(3)]
+        pieces = [piece for reader in readers for piece in reader.result()]
+        assert sorted(pieces) == LARGE_RECORDS
+
+
+def test_bytes_that_make_it_whole_are_never_missed():
+    """The write that reaches the known length, while a reader looks."""
+    handed, out = queue.SimpleQueue(), []
+
+    def write():
+        while (writer := handed.get()) is not None:
+            writer.write(b"x\n")
+
+    other = Background(write)
+    calls = [
+        lambda buf: buf.read(2),
+        lambda buf: buf.readexactly(2),
+        lambda buf: buf.readlines()[0],
+        lambda buf: buf.readuntil(b"\n"),
+        lambda buf: bytes(buf.readview()),
+        lambda buf: buf.read(),
     ]
-    pieces = [piece for reader in readers for piece in reader.result()]
-    assert sorted(pieces) == [bytes([n]) * size for n in range(20)]
+    for n in range(10000):
+        writer = Writer(2)
+        handed.put(writer)
+        out.append(calls[n % len(calls)](writer.buffer))
+    handed.put(None)
+    other.result()
+    assert out == [b"x\n"] * len(out)
 
 
 def test_everything_at_once(fast_switching):
@@ -162,27 +201,48 @@ def test_waiting_does_not_hold_the_gil():
     assert call.result() == b""
 
 
-def test_large_operations_let_others_run():
-    """A thread that only needs the GIL goes on while megabytes are copied and searched."""
-    data = b"ab" * (16 << 20)
-    buf, ticks, done = make_buffer(data), [], threading.Event()
+SIZE = 16 << 20
+LONG = {
+    "read": lambda buf: buf.read(),
+    "peek": lambda buf: buf.peek(SIZE),
+    "readinto": lambda buf: buf.readinto(bytearray(SIZE)),
+    "find": lambda buf: buf.find(b"abc"),
+    "readuntil": lambda buf: buf.readuntil(b"\n"),
+    "readline": lambda buf: buf.readline(),
+    "readview_exactly": lambda buf: buf.readview_exactly(SIZE),
+    "memoryview": lambda buf: memoryview(buf),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_others_run_while_megabytes_are_copied_or_searched(name):
+    """A thread that only needs the GIL now and then gets it in the middle."""
+    data = bytes(SIZE - 1) + b"\n"
+    ticks, done = [], threading.Event()
 
     def tick():
         while not done.is_set():
-            ticks.append(0)
+            ticks.append(time.monotonic())
             time.sleep(0.0001)
 
-    other = Background(tick)
-    for _ in range(5):
-        before = len(ticks)
-        assert buf.find(b"abc") == -1
-        assert len(buf.read()) == len(data)
-        buf.seek(0)
-        assert buf.readinto(bytearray(len(data))) == len(data)
-        buf.seek(0)
-        assert len(ticks) > before
+    other, met = Background(tick), 0
+    for _ in range(20):
+        writer = Writer()
+        for at in range(0, SIZE, 1 << 20):
+            writer.write(data[at : at + (1 << 20)])
+        writer.close()
+        buf = writer.buffer
+        begin = time.monotonic()
+        LONG[name](buf)
+        end = time.monotonic()
+        # Not near the ends, where the GIL may just change hands.
+        edge = (end - begin) / 10
+        met += any(begin + edge < when < end - edge for when in ticks[-1000:])
+        if met == 3:
+            break
     done.set()
     other.result()
+    assert met == 3
 
 
 def test_ping_pong():
