@@ -231,7 +231,7 @@ def report(done, seconds):
     print(f"\n=== Together, in {seconds:.0f} s")
     width = max((len(part.name) for part in done), default=0)
     for part in done:
-        mark = "FAILED" if part.failed else "ok"
+        mark = "FAILED" if part.failed else "ok" if part.command else "--"
         print(f"{mark:>6}  {part.name:<{width}}  {part.summary()}")
     total = tuple(map(sum, zip(*(part.counts for part in done)))) or (0, 0, 0)
     line = closing_line(total)
