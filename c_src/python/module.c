@@ -97,6 +97,18 @@ import_attribute(const char *module_name, const char *name)
     return value;
 }
 
+/* A PyBuffer is a raw stream also where nothing imports the package. */
+static int
+register_raw_stream(PyTypeObject *type)
+{
+    PyObject *base = import_attribute("io", "RawIOBase");
+    PyObject *done =
+        base != NULL ? PyObject_CallMethod(base, "register", "O", type) : NULL;
+    Py_XDECREF(base);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
 static int
 module_exec(PyObject *module)
 {
@@ -118,7 +130,7 @@ module_exec(PyObject *module)
             return -1;
         }
     }
-    return 0;
+    return register_raw_stream(state->buffer_type);
 }
 
 static int

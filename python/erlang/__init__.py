@@ -5,8 +5,6 @@ Pid, Ref and Atom stand for the Erlang terms of that name; send() sends a messag
 an Erlang process.  erlang.testing makes buffers without Erlang, for unit tests.
 """
 
-import io
-
 from _erlang import (
     Atom,
     IncompleteReadError,
@@ -28,5 +26,3 @@ __all__ = [
     "Ref",
     "send",
 ]
-
-io.RawIOBase.register(PyBuffer)

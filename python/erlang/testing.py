@@ -18,8 +18,6 @@ They are the PyBuffers of the node, over the same code.
 
 from _erlang import Writer
 
-import erlang  # registers PyBuffer as a raw stream
-
 __all__ = ["Writer", "make_buffer"]
 
 
