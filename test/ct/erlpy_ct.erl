@@ -7,7 +7,7 @@
 -export([start/1, start/2, stop/0, python_dir/1, python/0]).
 -export([still_works/0, eventually/1, eventually/2, timed/1, collect/0]).
 -export([peer/2, badarg/4, skip_without/1]).
--export([write_pieces/3, trickle/2, trickle_by/2, pieces/2, reader/1]).
+-export([write_pieces/3, trickle/2, trickle_by/2, trickle_until_closed/3, pieces/2, reader/1]).
 -export([ticker/1, threads/0]).
 
 %% ---- The application -------------------------------------------------------------
@@ -176,6 +176,23 @@ trickle_by(Data, Size) ->
     Pieces = pieces(iolist_to_binary(Data), Size),
     _ = spawn_link(fun() -> write_pieces(Buf, Pieces, 0) end),
     Buf.
+
+%% The same for a reader that may close it early.
+trickle_until_closed(Data, Size, PauseMs) ->
+    {ok, Buf} = py_buffer:new(),
+    _ = spawn_link(fun() -> write_until_closed(Buf, pieces(Data, Size), PauseMs, 1) end),
+    Buf.
+
+write_until_closed(Buf, [], _PauseMs, _N) ->
+    ok = py_buffer:close(Buf);
+write_until_closed(Buf, [Piece | Pieces], PauseMs, N) ->
+    case py_buffer:write(Buf, Piece) of
+        ok ->
+            N rem 10 =:= 0 andalso timer:sleep(PauseMs),
+            write_until_closed(Buf, Pieces, PauseMs, N + 1);
+        {error, closed} ->
+            ok
+    end.
 
 %% A buffer that holds the data and has ended.
 reader(Data) ->
