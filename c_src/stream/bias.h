@@ -26,7 +26,8 @@
 typedef struct bias_lock {
     _Atomic(uintptr_t) favourite; /* a thread or 0; changed by holders of `lock` */
     _Atomic(uint32_t) inside;     /* the favourite is in, or about to see it is not */
-    bool by_favour;               /* how the present holder came in */
+    bool
+        by_favour; /* how the present holder came in; true while there is a favourite */
     platform_lock lock;
     /* By the holder of `lock`. */
     uintptr_t chosen;      /* the only thread that is ever favoured; 0: not known yet */
@@ -44,14 +45,15 @@ static inline bool
 bias_enter(bias_lock *lock)
 {
     uintptr_t self = platform_thread();
-    if (atomic_load_explicit(&lock->favourite, memory_order_relaxed) != self ||
-        atomic_load_explicit(&lock->inside, memory_order_relaxed) != 0) {
+    if (!PLATFORM_LIKELY(
+            atomic_load_explicit(&lock->favourite, memory_order_relaxed) == self &&
+            atomic_load_explicit(&lock->inside, memory_order_relaxed) == 0)) {
         return false; /* `inside` and the favourite: it has the lock already */
     }
     atomic_store_explicit(&lock->inside, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&lock->favourite, memory_order_relaxed) == self) {
-        lock->by_favour = true;
+    if (PLATFORM_LIKELY(atomic_load_explicit(&lock->favourite, memory_order_relaxed) ==
+                        self)) {
         return true;
     }
     atomic_store_explicit(&lock->inside, 0, memory_order_release);
@@ -75,7 +77,7 @@ bias_lock_take(bias_lock *lock)
 static inline void
 bias_unlock(bias_lock *lock)
 {
-    if (lock->by_favour) {
+    if (PLATFORM_LIKELY(lock->by_favour)) {
         atomic_store_explicit(&lock->inside, 0, memory_order_release);
     } else {
         platform_unlock(&lock->lock);

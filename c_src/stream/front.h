@@ -22,7 +22,7 @@ struct stream_cursor {
  * them is one line.  Emptied when the cursor goes to another link. */
 struct stream_lines {
     const uintptr_t *next; /* in `ends`; those before are at the cursor or behind it */
-    uintptr_t ends[STREAM_LINES_AHEAD + 1]; /* up to STREAM_NO_LINE */
+    uintptr_t ends[STREAM_LINES_AHEAD + 2]; /* up to STREAM_NO_LINE */
 };
 
 #define STREAM_NO_LINE UINTPTR_MAX
@@ -32,7 +32,7 @@ struct stream_front {
     bias_lock lock;
     struct stream_cursor cursor;
     _Atomic(uint64_t) position;
-    bool moved; /* the position moved while somebody waited: unlock wakes them */
+    uint64_t told; /* the position that those who wait were last woken for */
     struct stream_lines lines;
     char gap[64]; /* what follows is read by writers too, and seldom written */
     _Atomic(uint32_t) waiters;
@@ -70,25 +70,18 @@ stream_reader_lock(stream *s)
     bias_lock_take(&stream__front(s)->lock);
 }
 
+/* No fence between a store to `position` and the load of `waiters`: whoever begins to
+ * wait counts itself first and then looks at the position under this lock (see wait.c).
+ */
 static inline void
 stream_reader_unlock(stream *s)
 {
-    if (stream__front(s)->moved) {
-        stream__unlock_and_wake(s);
-    } else {
-        bias_unlock(&stream__front(s)->lock);
-    }
-}
-
-/* No fence between the store and the load: whoever begins to wait counts itself first
- * and then looks at the position under this lock (see wait.c). */
-static inline void
-stream__position_set_locked(stream *s, uint64_t position)
-{
     struct stream_front *front = stream__front(s);
-    atomic_store_explicit(&front->position, position, memory_order_release);
-    if (atomic_load_explicit(&front->waiters, memory_order_relaxed) != 0) {
-        front->moved = true;
+    if (PLATFORM_LIKELY(atomic_load_explicit(&front->waiters, memory_order_relaxed) ==
+                        0)) {
+        bias_unlock(&front->lock);
+    } else {
+        stream__unlock_and_wake(s);
     }
 }
 
@@ -96,13 +89,13 @@ static inline void
 stream_drain_locked(stream *s, uint64_t size)
 {
     struct stream_front *front = stream__front(s);
-    if (size > (size_t)(front->cursor.end - front->cursor.at)) {
+    if (!PLATFORM_LIKELY(size <= (size_t)(front->cursor.end - front->cursor.at))) {
         stream__drain_links_locked(s, size);
         return;
     }
     front->cursor.at += size;
-    stream__position_set_locked(
-        s, atomic_load_explicit(&front->position, memory_order_relaxed) + size);
+    uint64_t position = atomic_load_explicit(&front->position, memory_order_relaxed);
+    atomic_store_explicit(&front->position, position + size, memory_order_release);
 }
 
 static inline stream_status
@@ -115,13 +108,19 @@ stream_line_locked(stream *s, uint64_t limit, const uint8_t **data, uint64_t *si
         end++;
     }
     front->lines.next = end;
-    if (*end != STREAM_NO_LINE) {
+    if (PLATFORM_LIKELY(*end != STREAM_NO_LINE)) {
         uint64_t length = *end - at;
         *data = front->cursor.at;
         *size = length < limit ? length : limit;
         return STREAM_OK;
     }
-    return stream__line_search_locked(s, limit, data, size);
+    /* By its own variables, so that the caller's may stay in registers above. */
+    const uint8_t *far_data = NULL;
+    uint64_t far_size = 0;
+    stream_status status = stream__line_search_locked(s, limit, &far_data, &far_size);
+    *data = far_data;
+    *size = far_size;
+    return status;
 }
 
 #endif

@@ -30,7 +30,6 @@
 #    define APPEND_LOCKED_BYTES ((size_t)8)
 #    define VIEW_COPY_BYTES     ((size_t)3)
 #    define RUN_SPANS           2
-#    define LOCKED_COPY_BYTES   ((size_t)24)
 #    define FIND_STACK_BYTES    ((size_t)16)
 #    define LINES_AHEAD         3
 #    define LINES_WINDOW_BYTES  ((size_t)24)
@@ -50,7 +49,6 @@
 #    define VIEW_COPY_BYTES     ((size_t)512)
 /* Segments pinned for one step of reading without the lock. */
 #    define RUN_SPANS           8
-#    define LOCKED_COPY_BYTES   ((size_t)65536)
 /* Window for matches over seams that needs no allocation. */
 #    define FIND_STACK_BYTES    ((size_t)1024)
 /* How many lines are looked for ahead, and how far. */
@@ -151,6 +149,12 @@ static inline uint64_t
 stream__position(stream *s)
 {
     return atomic_load_explicit(&s->front.position, memory_order_relaxed);
+}
+
+static inline void
+stream__position_set_locked(stream *s, uint64_t position)
+{
+    atomic_store_explicit(&s->front.position, position, memory_order_release);
 }
 
 static inline uint64_t

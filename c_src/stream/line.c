@@ -106,17 +106,20 @@ best_ends_fn(void)
 }
 #endif
 
-/* Finds the ends of the lines in the next `size` bytes; false when there is none. */
+/* Finds the ends of the lines in the next `size` bytes; false when there is none.  The
+ * end before comes first, so that every line is one step from the one before it: the
+ * processor foresees that. */
 static bool
 look_ahead_locked(stream *s, size_t size)
 {
     struct stream_lines *lines = &s->front.lines;
     const uint8_t *at = s->front.cursor.at;
-    uintptr_t *end =
-        best_ends_fn()(at, at + size, lines->ends, lines->ends + LINES_AHEAD);
+    uintptr_t *first = lines->ends + 1;
+    uintptr_t *end = best_ends_fn()(at, at + size, first, first + LINES_AHEAD);
+    lines->ends[0] = (uintptr_t)at;
     *end = STREAM_NO_LINE;
     lines->next = lines->ends;
-    return end != lines->ends;
+    return end != first;
 }
 
 /* ---- On from there ---- */
@@ -166,7 +169,7 @@ line_further_locked(stream *s, uint64_t limit, const uint8_t **data, uint64_t *s
     if (s->line_clear < position) {
         s->line_clear = position;
     }
-    if (search_newline_locked(s, to, LOCKED_COPY_BYTES)) {
+    if (search_newline_locked(s, to, STREAM_LOCKED_COPY_BYTES)) {
         return line_found_locked(s, s->line_clear + 1 - position, data, size);
     }
     if (s->line_clear < to) {

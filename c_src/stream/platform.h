@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* For the compiler: the condition nearly always holds. */
+#define PLATFORM_LIKELY(condition) __builtin_expect(!!(condition), 1)
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t platform_now_ns(void);
 

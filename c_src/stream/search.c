@@ -216,7 +216,7 @@ find_near_locked(stream *s, struct find *f, uint64_t to)
 {
     uint64_t size = to - f->offset;
     struct stream_link *link = stream__chain_locate_locked(s, f->offset, NULL);
-    if (size > LOCKED_COPY_BYTES || stream__link_end(link, to) < to) {
+    if (size > STREAM_LOCKED_COPY_BYTES || stream__link_end(link, to) < to) {
         return STREAM_CHANGED;
     }
     const uint8_t *data = link->data + (f->offset - link->offset);

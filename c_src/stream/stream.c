@@ -17,8 +17,6 @@
 #include "internal.h"
 #include "alloc.h"
 
-const size_t STREAM_LOCKED_COPY_BYTES = LOCKED_COPY_BYTES;
-
 /* ---- Life ---- */
 
 void
@@ -82,9 +80,13 @@ stream__shell_release(stream *s)
 void
 stream__unlock_and_wake(stream *s)
 {
-    s->front.moved = false;
+    uint64_t position = stream__position(s);
+    bool moved = s->front.told != position;
+    s->front.told = position;
     bias_unlock(&s->front.lock);
-    stream__wake(s);
+    if (moved) {
+        stream__wake(s);
+    }
 }
 
 /* Sequentially consistent on both sides: a waiter counts itself, then looks at what is

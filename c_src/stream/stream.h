@@ -149,7 +149,11 @@ static inline void stream_reader_lock(stream *s);
 static inline void stream_reader_unlock(stream *s);
 
 /* Largest copy or search done under the reader lock (64 KiB). */
-extern const size_t STREAM_LOCKED_COPY_BYTES;
+#if defined(STREAM_TINY)
+#    define STREAM_LOCKED_COPY_BYTES ((size_t)24)
+#else
+#    define STREAM_LOCKED_COPY_BYTES ((size_t)65536)
+#endif
 
 /* Unread bytes, contiguous from the read position on: returns how many and points
  * *data at them (valid until the lock is given up); 0 when nothing is unread. */
@@ -167,6 +171,7 @@ static inline void stream_drain_locked(stream *s, uint64_t size);
  * STREAM_AGAIN: no newline yet.  What was searched is remembered, so a line that
  *   arrives in pieces is searched once.
  * STREAM_SHORT: whole, and nothing unread.
+ * Without STREAM_OK *data and *size become NULL and 0.
  * Consumes nothing.  The search takes at most STREAM_LOCKED_COPY_BYTES a call; when
  * more is left to search it answers STREAM_CHANGED: give the lock up, call again. */
 static inline stream_status stream_line_locked(stream *s, uint64_t limit,

@@ -126,7 +126,8 @@ spin(stream *s, const stream_want *want)
     return false;
 }
 
-/* After queueing: what came before it was counted is seen here. */
+/* After queueing: what came before it was counted is seen here.  Unlocking notes that
+ * the position of now is told, so that each further move is news (front.told). */
 static bool
 look_again(stream *s, const stream_want *want)
 {

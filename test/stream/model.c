@@ -55,7 +55,7 @@ choose_size(struct model *m, uint64_t most)
                                      VIEW_COPY_BYTES,
                                      APPEND_LOCKED_BYTES,
                                      SLAB_FIRST_BYTES,
-                                     LOCKED_COPY_BYTES};
+                                     STREAM_LOCKED_COPY_BYTES};
     uint64_t size = 0;
     switch (choose(m->choices, 4)) {
     case 0:

@@ -129,7 +129,7 @@ void
 test_unit_long_line_gives_the_lock_up(void)
 {
     stream *s = stream_unknown();
-    size_t size = 20 * LOCKED_COPY_BYTES;
+    size_t size = 20 * STREAM_LOCKED_COPY_BYTES;
     uint8_t *bytes = calloc(size, 1);
     CHECK(bytes != NULL);
     CHECK(stream_adopt(s, bytes, size, free, bytes) == STREAM_OK);

@@ -78,7 +78,8 @@ static void
 start_sleeper(struct sleeper *sleeper, stream *s, uint64_t need, bool interruptible)
 {
     *sleeper = (struct sleeper){.s = s};
-    sleeper->want = (stream_want){.need_offset = need,
+    sleeper->want = (stream_want){.position = stream_position(s),
+                                  .need_offset = need,
                                   .deadline_ns = STREAM_FOREVER,
                                   .interruptible = interruptible};
     CHECK(pthread_create(&sleeper->thread, NULL, sleep_in_stream, sleeper) == 0);
@@ -162,6 +163,29 @@ test_unit_wait_is_woken_by_each_change(void)
         CHECK(waiters_of(s) == 0);
         stream_release(s);
     }
+}
+
+/* A move back to a position for which somebody was woken before is news all the same.
+ */
+void
+test_unit_wait_is_woken_by_an_old_position(void)
+{
+    stream *s = stream_unknown();
+    struct sleeper sleeper;
+    char bytes[8];
+    uint64_t position;
+    write_text(s, "abcdefgh");
+    start_sleeper(&sleeper, s, 9, false);
+    await_waiters(s, 1);
+    CHECK(read_some(s, bytes, 1) == 1);
+    join_sleeper(&sleeper, STREAM_OK);
+    CHECK(read_some(s, bytes, 3) == 3);
+    start_sleeper(&sleeper, s, 9, false);
+    await_waiters(s, 1);
+    sleep_ms(5);
+    CHECK(stream_seek(s, 1, 0, &position) == STREAM_OK);
+    join_sleeper(&sleeper, STREAM_OK);
+    stream_release(s);
 }
 
 void
