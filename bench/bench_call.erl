@@ -30,7 +30,7 @@ latency_row(Name, P, Goal, Pairs) ->
      || {Ours, Anchor} <- Pairs
     ]),
     bench:row(Result#{
-        name => ["py:call(math, sqrt, [16]), ", Name],
+        name => ["py:call(math, sqrt, [16]), ", Name, " / C thread"],
         unit => "us",
         goal => Goal,
         note => "Time of a message to a C thread that spins as ours does and back; less is better"
@@ -47,7 +47,7 @@ rate(Processes, Count, Rounds) ->
         fun() -> a_second(fun echo/0, Processes, Count) end
     ),
     Row = #{
-        name => io_lib:format("py:call a second, from ~w", [Processes]),
+        name => io_lib:format("py:call a second, from ~w / C thread", [Processes]),
         unit => "/s",
         note => "Rate of the C thread; over 100,000 from 10 is the goal; more is better"
     },

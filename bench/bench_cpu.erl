@@ -10,8 +10,8 @@ rows(Quick) ->
     Rounds = bench:pick(Quick, 3, 9),
     Pieces = [binary:copy(<<N>>, 65536) || N <- lists:seq(0, 255)],
     [
-        row("write to bytes, read(65536) as it arrives", consume, [65536], Pieces, 65536, Rounds),
-        row("write to bytes, 64 MiB by one read()", size_of_all, [], Pieces, 64 * ?MIB, Rounds)
+        row("CPU, write to read(64 KiB) / memcpy", consume, [65536], Pieces, 65536, Rounds),
+        row("CPU, write to one read() of 64 MiB / memcpy", size_of_all, [], Pieces, 64 * ?MIB, Rounds)
     ].
 
 row(Name, Function, Args, Pieces, Size, Rounds) ->

@@ -5,6 +5,7 @@
  */
 #include <erl_nif.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static struct {
     question *first, *last;
     atomic_size_t count;
     int sleeping;
+    atomic_int asker_cpu; /* the processor that ran the last one who asked */
 } queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .come = PTHREAD_COND_INITIALIZER};
 
 static int64_t
@@ -35,9 +37,23 @@ now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* The processor of the calling thread, or -1. */
+static int
+this_cpu(void)
+{
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* Not on the processor of the one it waits for, who could not run meanwhile. */
 static void
 spin(void)
 {
+    if (queue.asker_cpu >= 0 && queue.asker_cpu == this_cpu())
+        return;
     int64_t until = now_ns() + SPIN_NS;
     while (atomic_load(&queue.count) == 0 && now_ns() < until)
 #if defined(__x86_64__)
@@ -95,6 +111,7 @@ ask_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     else
         queue.first = q;
     queue.last = q;
+    queue.asker_cpu = this_cpu();
     atomic_fetch_add(&queue.count, 1);
     int sleeping = queue.sleeping;
     queue.sleeping = 0;

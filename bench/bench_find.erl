@@ -19,7 +19,7 @@ row(Kind, Size, Layout, Rounds) ->
         fun() -> bench:python(bytes_find, [{bytes, Needle}]) * 1000 end
     ),
     bench:row((bench:times_faster(Result))#{
-        name => io_lib:format("find of ~w bytes, ~ts, ~ts", [Size, kind(Kind), layout(Layout)]),
+        name => io_lib:format("find of ~w bytes, ~ts, ~ts / bytes", [Size, kind(Kind), layout(Layout)]),
         unit => "ms",
         goal => {at_least, goal(Kind)},
         note => "How many times faster than bytes.find, 64 MiB; more is better"

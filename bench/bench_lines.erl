@@ -19,7 +19,7 @@ row(Loop, Layout, Data, Rounds) ->
     Anchor = fun() -> bench:python(bytesio_lines, [Loop]) * 1000 end,
     Result = bench:compare(Rounds, ours(Layout, Loop, Data, Anchor()), Anchor),
     bench:row(Result#{
-        name => [loop(Loop), ", ", layout(Layout)],
+        name => [loop(Loop), ", ", layout(Layout), " / BytesIO"],
         unit => "ms",
         goal => {at_most, goal(Layout)},
         note => "Lines of 80 bytes, time of BytesIO for 16 MiB; less is better"

@@ -6,9 +6,9 @@
 rows(Quick) ->
     Rounds = bench:pick(Quick, 5, 15),
     [
-        row("read(1 KiB) to the end", 1024, 16, Rounds),
-        row("read(64 KiB) to the end", 65536, 64, Rounds),
-        row("read(1 MiB) to the end", 1048576, 64, Rounds)
+        row("read(1 KiB) until the end / BytesIO", 1024, 16, Rounds),
+        row("read(64 KiB) until the end / BytesIO", 65536, 64, Rounds),
+        row("read(1 MiB) until the end / BytesIO", 1048576, 64, Rounds)
     ].
 
 row(Name, Size, MiB, Rounds) ->

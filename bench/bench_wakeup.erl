@@ -29,7 +29,7 @@ rows(Name, Count, GapMs, Rounds) ->
 row(Name, What, N, Who, Pairs) ->
     Result = bench:compared([{element(N, Ours), element(N, Anchor)} || {Ours, Anchor} <- Pairs]),
     bench:row(Result#{
-        name => [Name, ", ", What, " / ", Who],
+        name => ["write to read() and back, ", Name, ", ", What, " / ", Who],
         unit => "us",
         goal => goal(What, Who),
         note => ["Write to blocked read() and answer, of two ", Who, " threads with pipes; less is better"]

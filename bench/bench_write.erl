@@ -8,8 +8,8 @@
 rows(Quick) ->
     Rounds = bench:pick(Quick, 5, 21),
     [
-        row("py_buffer:write/2, 64 KiB", 65536, 64, Rounds, 50),
-        row("py_buffer:write/2, 1 MiB", 1048576, 16, Rounds, 500)
+        row("py_buffer:write/2 of 64 KiB / memcpy", 65536, 64, Rounds, 50),
+        row("py_buffer:write/2 of 1 MiB / memcpy", 1048576, 16, Rounds, 500)
     ].
 
 row(Name, Size, Batch, Rounds, Goal) ->
