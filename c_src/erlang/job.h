@@ -31,9 +31,10 @@ typedef struct job {
     bool wants_reply; /* false for a cast */
     bool light;       /* the request is small and refers to nothing: it may linger */
     ErlNifPid caller;
-    ErlNifEnv *request_env; /* owned by the running thread once started */
-    ERL_NIF_TERM
-        request;        /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code} */
+    /* {call, M, F, A, Kw} | {eval, Code, Locals} | {exec, Code}; once the job has
+     * started both belong to the thread that runs it. */
+    ErlNifEnv *request_env;
+    ERL_NIF_TERM request;
     ErlNifEnv *ref_env; /* unchanged while in use: any thread may copy from it */
     ERL_NIF_TERM ref;
     struct job *next; /* in an executor's queue, or among the kept ones */

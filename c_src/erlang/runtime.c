@@ -283,7 +283,7 @@ spawn_main_thread(void)
 static runtime_result
 begin_start_locked(runtime_config *config, const ErlNifPid *owner)
 {
-    runtime_state before = atomic_load(&rt.state);
+    int before = atomic_load(&rt.state);
     if (before != RUNTIME_DOWN && before != RUNTIME_PARKED) {
         return RUNTIME_BUSY;
     }
