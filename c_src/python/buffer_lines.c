@@ -25,7 +25,8 @@ await_line(stream *s, uint64_t limit)
                                   : PYB_RETRY;
 }
 
-static PyObject *
+/* Apart, so that the common case above it stays small enough to be inlined. */
+static PYB_NOINLINE PyObject *
 next_line_slow(stream *s, uint64_t limit)
 {
     PyObject *line = NULL;

@@ -30,7 +30,7 @@ wait_first_unlock(stream *s)
 }
 
 /* At most `size` bytes (-1: all that is there). */
-static PyObject *
+static PYB_NOINLINE PyObject *
 read_some(stream *s, Py_ssize_t size, bool consume)
 {
     PyObject *bytes = NULL;
@@ -66,6 +66,25 @@ read_whole(stream *s)
     return bytes;
 }
 
+/* As read_some(), for 0 < size: short and in one piece is the common case. */
+static PyObject *
+read_at_most(stream *s, Py_ssize_t size)
+{
+    const uint8_t *data;
+    pyb__lock(s);
+    if ((size_t)size > STREAM_LOCKED_COPY_BYTES ||
+        (size_t)size > stream_peek_locked(s, &data)) {
+        stream_reader_unlock(s);
+        return read_some(s, size, true);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)data, size);
+    if (bytes != NULL) {
+        stream_drain_locked(s, (uint64_t)size);
+    }
+    stream_reader_unlock(s);
+    return bytes;
+}
+
 PyObject *
 pyb__buffer_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
@@ -78,7 +97,7 @@ pyb__buffer_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (size < 0) {
         return read_whole(s);
     }
-    return size == 0 ? empty_bytes() : read_some(s, size, true);
+    return size == 0 ? empty_bytes() : read_at_most(s, size);
 }
 
 PyObject *

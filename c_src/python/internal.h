@@ -20,6 +20,8 @@
 
 #include <stdbool.h>
 
+#define PYB_NOINLINE __attribute__((noinline))
+
 typedef struct pyb_buffer {
     PyObject_HEAD
     stream *stream;   /* a reference; set once, before anyone else sees the object */
@@ -64,8 +66,12 @@ static inline int
 pyb__parse_size(const char *function, const char *name, PyObject *const *args,
                 Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *size)
 {
-    if (nargs == 0 && kwnames == NULL) {
+    if (kwnames == NULL && nargs == 0) {
         return 0;
+    }
+    if (kwnames == NULL && nargs == 1 && PyLong_CheckExact(args[0])) {
+        *size = PyLong_AsSsize_t(args[0]);
+        return *size == -1 && PyErr_Occurred() ? -1 : 0;
     }
     return pyb__parse_size_slow(function, name, args, nargs, kwnames, size);
 }
