@@ -247,7 +247,7 @@ wrong_settings_are_named(_Config) ->
     ok = application:start(erlpy),
     {ok, 1} = py:eval("1").
 
-find_bad_setting({bad_setting, venv, {_Why, Value}}) -> {found, venv, Value};
+find_bad_setting({bad_setting, venv, {no_python, Value}}) -> {found, venv, Value};
 find_bad_setting({bad_setting, Name, Value}) -> {found, Name, Value};
 find_bad_setting(Reason) when is_tuple(Reason) -> find_bad_setting(tuple_to_list(Reason));
 find_bad_setting([Head | Tail]) ->
