@@ -55,7 +55,40 @@ platform_relax(void)
 #endif
 }
 
-static atomic_bool fence_registered;
+static struct {
+    atomic_bool fence_registered;
+    atomic_int spinners;
+    atomic_int processors; /* 0: not asked yet */
+} room;
+
+static int
+processors(void)
+{
+    int known = atomic_load_explicit(&room.processors, memory_order_relaxed);
+    if (known == 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        known = online > 0 ? (int)online : 1;
+        atomic_store_explicit(&room.processors, known, memory_order_relaxed);
+    }
+    return known;
+}
+
+bool
+platform_spin_begin(void)
+{
+    int before = atomic_fetch_add_explicit(&room.spinners, 1, memory_order_relaxed);
+    if (before < processors()) {
+        return true;
+    }
+    platform_spin_end();
+    return false;
+}
+
+void
+platform_spin_end(void)
+{
+    atomic_fetch_sub_explicit(&room.spinners, 1, memory_order_relaxed);
+}
 
 #if defined(__linux__) && defined(SYS_membarrier)
 static long
@@ -71,7 +104,7 @@ void
 platform_prepare(void)
 {
     if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0) {
-        atomic_store(&fence_registered, true);
+        atomic_store(&room.fence_registered, true);
     }
 }
 
@@ -99,7 +132,7 @@ platform_fence_all_threads(void)
 bool
 platform_has_fence_all_threads(void)
 {
-    return atomic_load_explicit(&fence_registered, memory_order_relaxed);
+    return atomic_load_explicit(&room.fence_registered, memory_order_relaxed);
 }
 
 void
@@ -359,6 +392,14 @@ event_sleep(platform_event *event, int64_t deadline_ns, bool interruptible)
 
 #endif
 
+static void
+event_spin(platform_event *event, int64_t until_ns)
+{
+    do {
+        platform_relax();
+    } while (!platform_event_is_set(event) && platform_now_ns() < until_ns);
+}
+
 platform_wait_result
 platform_event_wait(platform_event *event, int64_t deadline_ns, uint32_t spin_ns,
                     bool interruptible)
@@ -366,14 +407,9 @@ platform_event_wait(platform_event *event, int64_t deadline_ns, uint32_t spin_ns
     if (platform_event_is_set(event)) {
         return PLATFORM_SET;
     }
-    if (spin_ns != 0) {
-        int64_t until = platform_now_ns() + spin_ns;
-        do {
-            platform_relax();
-            if (platform_event_is_set(event)) {
-                return PLATFORM_SET;
-            }
-        } while (platform_now_ns() < until);
+    if (spin_ns != 0 && platform_spin_begin()) {
+        event_spin(event, platform_now_ns() + spin_ns);
+        platform_spin_end();
     }
     return event_sleep(event, deadline_ns, interruptible);
 }

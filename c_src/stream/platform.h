@@ -42,6 +42,11 @@ void platform_prepare(void);
 bool platform_has_fence_all_threads(void);
 void platform_fence_all_threads(void);
 
+/* Before a busy wait of some microseconds: false when as many threads as there are
+ * processors are in one already, and sleeping is better.  After true, the other. */
+bool platform_spin_begin(void);
+void platform_spin_end(void);
+
 /* Asks for huge pages for the whole pages inside a fresh block.  Advice only: does
  * nothing where the system has none, or below the size at which it pays. */
 void platform_advise_huge(void *block, size_t size_bytes);

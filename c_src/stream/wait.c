@@ -106,11 +106,8 @@ notify_thread(struct stream_waiter *waiter)
 }
 
 static bool
-spin(stream *s, const stream_want *want)
+spin_until_news(stream *s, const stream_want *want)
 {
-    if (want->spin_ns == 0) {
-        return false;
-    }
     int64_t until = platform_now_ns() + want->spin_ns;
     if (until > want->deadline_ns) {
         until = want->deadline_ns;
@@ -124,6 +121,17 @@ spin(stream *s, const stream_want *want)
         }
     } while (platform_now_ns() < until);
     return false;
+}
+
+static bool
+spin(stream *s, const stream_want *want)
+{
+    if (want->spin_ns == 0 || !platform_spin_begin()) {
+        return false;
+    }
+    bool news = spin_until_news(s, want);
+    platform_spin_end();
+    return news;
 }
 
 /* After queueing: what came before it was counted is seen here.  Unlocking notes that
