@@ -10,7 +10,7 @@
 -export([median/1, percentile/2, timed/1, cpu_seconds/0, huge_pages/0]).
 -export([anchor/2, python/2, filled/2, pieces/2]).
 
--define(COLUMNS, "~-52ts ~11ts ~11ts  ~-8ts ~9ts  ~-9ts ~ts~n").
+-define(COLUMNS, "~-56ts ~11ts ~11ts  ~-8ts ~9ts  ~-9ts ~ts~n").
 
 header() ->
     {ok, <<Python/binary>>} = start(),
