@@ -165,26 +165,30 @@ test_unit_wait_is_woken_by_each_change(void)
     }
 }
 
-/* A move back to a position for which somebody was woken before is news all the same.
- */
+/* A move back to where the stream began, or to a position for which somebody was woken
+ * before, is news as any other. */
 void
 test_unit_wait_is_woken_by_an_old_position(void)
 {
     stream *s = stream_unknown();
-    struct sleeper sleeper;
     char bytes[8];
-    uint64_t position;
     write_text(s, "abcdefgh");
-    start_sleeper(&sleeper, s, 9, false);
-    await_waiters(s, 1);
-    CHECK(read_some(s, bytes, 1) == 1);
-    join_sleeper(&sleeper, STREAM_OK);
-    CHECK(read_some(s, bytes, 3) == 3);
-    start_sleeper(&sleeper, s, 9, false);
-    await_waiters(s, 1);
-    sleep_ms(5);
-    CHECK(stream_seek(s, 1, 0, &position) == STREAM_OK);
-    join_sleeper(&sleeper, STREAM_OK);
+    for (int64_t target = 0; target < 2; target++) {
+        struct sleeper sleeper;
+        uint64_t position;
+        CHECK(read_some(s, bytes, 3) == 3);
+        start_sleeper(&sleeper, s, 9, false);
+        await_waiters(s, 1);
+        sleep_ms(5);
+        CHECK(stream_seek(s, 1, 0, &position) == STREAM_OK);
+        join_sleeper(&sleeper, STREAM_OK);
+        CHECK(read_some(s, bytes, 3) == 3);
+        start_sleeper(&sleeper, s, 9, false);
+        await_waiters(s, 1);
+        sleep_ms(5);
+        CHECK(stream_seek(s, target, 0, &position) == STREAM_OK);
+        join_sleeper(&sleeper, STREAM_OK);
+    }
     stream_release(s);
 }
 
