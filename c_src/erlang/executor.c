@@ -37,6 +37,7 @@ struct executor {
     worker *idle, *workers;
     unsigned active; /* of this generation: taking jobs, or being woken to */
     uint64_t taken;
+    int submitter; /* processor of the last submit */
 };
 
 static _Thread_local worker *current_worker;
@@ -134,6 +135,7 @@ executor_submit(executor *ex, job *j)
         return false;
     }
     push_job_locked(ex, j);
+    ex->submitter = platform_processor();
     worker *w = ex->active < runtime_parallelism() ? recruit_locked(ex) : NULL;
     bool behind = w == NULL && ex->idle != NULL;
     pthread_mutex_unlock(&ex->lock);
@@ -250,8 +252,10 @@ await_job(worker *w)
         w->next_idle = ex->idle;
         ex->idle = w;
         ex->active--;
+        uint32_t spin_ns =
+            ex->submitter == platform_processor() ? 0 : runtime_spin_ns();
         pthread_mutex_unlock(&ex->lock);
-        platform_event_wait(&w->wake, INT64_MAX, runtime_spin_ns(), false);
+        platform_event_wait(&w->wake, INT64_MAX, spin_ns, false);
         pthread_mutex_lock(&ex->lock);
     }
     job *j = w->running;

@@ -120,6 +120,7 @@ struct stream {
 
     /* Writer lock.  The atomics are read by anyone. */
     platform_lock writer_lock;
+    _Atomic(int) writer_processor; /* of the last write */
     _Atomic(uint64_t) written;
     _Atomic(struct stream_link *) tail;
     _Atomic(uint64_t) retained; /* sum of the capacities in the chain */

@@ -73,6 +73,16 @@ processors(void)
     return known;
 }
 
+int
+platform_processor(void)
+{
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
 bool
 platform_spin_begin(void)
 {

@@ -42,6 +42,10 @@ void platform_prepare(void);
 bool platform_has_fence_all_threads(void);
 void platform_fence_all_threads(void);
 
+/* The processor that runs the calling thread, or -1 where that cannot be told.  Whoever
+ * is waited for notes its own: to spin on that very processor would keep it from
+ * running. */
+int platform_processor(void);
 /* Before a busy wait of some microseconds: false when as many threads as there are
  * processors are in one already, and sleeping is better.  After true, the other. */
 bool platform_spin_begin(void);

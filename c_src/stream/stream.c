@@ -36,6 +36,7 @@ stream_new(uint64_t known_length)
     s->known_length = known_length;
     atomic_init(&s->refs, 1);
     atomic_init(&s->shells, 1);
+    atomic_init(&s->writer_processor, -1);
     bias_lock_init(&s->front.lock);
     platform_lock_init(&s->writer_lock);
     platform_lock_init(&s->merge_lock);
@@ -118,6 +119,8 @@ check_write_locked(stream *s, uint64_t size)
 static void
 publish_locked(stream *s, uint64_t size)
 {
+    atomic_store_explicit(&s->writer_processor, platform_processor(),
+                          memory_order_relaxed);
     atomic_store(&s->written, stream__written(s) + size);
 }
 

@@ -124,9 +124,16 @@ spin_until_news(stream *s, const stream_want *want)
 }
 
 static bool
+is_writers_processor(stream *s)
+{
+    int writers = atomic_load_explicit(&s->writer_processor, memory_order_relaxed);
+    return writers >= 0 && writers == platform_processor();
+}
+
+static bool
 spin(stream *s, const stream_want *want)
 {
-    if (want->spin_ns == 0 || !platform_spin_begin()) {
+    if (want->spin_ns == 0 || is_writers_processor(s) || !platform_spin_begin()) {
         return false;
     }
     bool news = spin_until_news(s, want);
