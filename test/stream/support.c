@@ -205,6 +205,23 @@ wait_for(stream *s, uint64_t position, uint64_t need, int64_t after_ns)
     return stream_wait(s, &want);
 }
 
+/* ---- Threads ---- */
+
+void
+crew_add(struct crew *crew, void *(*work)(void *), void *arg)
+{
+    CHECK(pthread_create(&crew->threads[crew->count++], NULL, work, arg) == 0);
+}
+
+void
+crew_join(struct crew *crew)
+{
+    for (int i = 0; i < crew->count; i++) {
+        CHECK(pthread_join(crew->threads[i], NULL) == 0);
+    }
+    crew->count = 0;
+}
+
 /* ---- Random numbers ---- */
 
 uint64_t

@@ -57,6 +57,24 @@ stream_status next_line(stream *s, char *line, size_t size);
 bool view_equals(const stream_view *view, const char *text);
 stream_status wait_for(stream *s, uint64_t position, uint64_t need, int64_t after_ns);
 
+/* ---- Threads ---- */
+
+/* How long the tests with threads run. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#    define SCALE 1
+#else
+#    define SCALE 4
+#endif
+#define THREADS_MOST 16
+
+struct crew {
+    pthread_t threads[THREADS_MOST];
+    int count;
+};
+
+void crew_add(struct crew *crew, void *(*work)(void *), void *arg);
+void crew_join(struct crew *crew);
+
 /* ---- Random numbers ---- */
 
 /* Choices come from a seed, or from bytes that a fuzzer made up. */
