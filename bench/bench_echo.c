@@ -1,7 +1,7 @@
 /*
- * bench_echo.c: the least that a call into a thread of one's own can cost.  A NIF queues
- * a message; a thread that spins for a moment and then sleeps takes it and sends the
- * answer.
+ * bench_echo.c: the least that a call into a thread of one's own can cost.  A NIF
+ * queues a message; a thread that spins for a moment and then sleeps takes it and sends
+ * the answer.
  */
 #include <erl_nif.h>
 #include <pthread.h>

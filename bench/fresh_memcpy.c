@@ -42,8 +42,8 @@ main(int argc, char **argv)
     memset(source, 'x', source_bytes);
     for (size_t i = 0; i < count; i++) {
         char *from = source + i % (source_bytes / size) * size;
-        char *to =
-            mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        char *to = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                        -1, 0);
         if (to == MAP_FAILED)
             return 1;
         int64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
