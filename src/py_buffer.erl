@@ -37,6 +37,8 @@
 %% A part of a larger binary keeps all of that alive: copied when it is at most this large
 %% and under half of it.
 -define(MAX_COPIED_PART, 16384).
+%% So much of a list is turned into binaries at a time.
+-define(PART_ELEMENTS, 1024).
 %% Smaller binaries are copied in any case (ADOPT_MIN_BYTES in c_src/erlang/buffer.c).
 -define(MIN_ADOPTED, 2048).
 
@@ -99,7 +101,7 @@ write(Buffer, Data) when is_binary(Data) ->
 write(Buffer, Data) ->
     Binaries =
         try
-            [compact(Binary) || Binary <- erlang:iolist_to_iovec(Data)]
+            [compact(Binary) || Binary <- binaries(Data, [])]
         catch
             error:badarg -> erlpy_error:badarg_at(?MODULE, {write, [Buffer, Data]}, 2, "not iodata")
         end,
@@ -118,6 +120,17 @@ close(Buffer) ->
     catch
         error:badarg -> bad_buffer({close, [Buffer]})
     end.
+
+%% A long list in parts: erlang:iolist_to_iovec/1 does not yield on its way.
+binaries(Data, Before) ->
+    case split(Data, ?PART_ELEMENTS, []) of
+        short -> lists:append(lists:reverse(Before, [erlang:iolist_to_iovec(Data)]));
+        {Part, Rest} -> binaries(Rest, [erlang:iolist_to_iovec(Part) | Before])
+    end.
+
+split([_ | _] = Rest, 0, Part) -> {lists:reverse(Part), Rest};
+split([Element | Rest], Left, Part) -> split(Rest, Left - 1, [Element | Part]);
+split(_End, _Left, _Part) -> short.
 
 compact(Binary) when byte_size(Binary) < ?MIN_ADOPTED; byte_size(Binary) > ?MAX_COPIED_PART ->
     Binary;
