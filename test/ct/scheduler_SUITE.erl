@@ -39,36 +39,73 @@ init_per_suite(Config) ->
 end_per_suite(_Config) ->
     erlpy_ct:stop().
 
+%% Idle schedulers that wait by sched_yield() lose their turn to a busy thread for tens of
+%% milliseconds on Linux 6.6 and later, when there are fewer cores than both together.
+%% That is not what is measured here: the node's schedulers sleep at once.
+init_per_testcase(six_calls, Config) ->
+    ok = erlpy_ct:start(Config),
+    Config;
 init_per_testcase(_Case, Config) ->
-    ok = erlpy_ct:start(Config, [{contexts, 4}]),
-    Config.
+    {Peer, _} = erlpy_ct:peer(?MODULE, #{
+        args => ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]
+    }),
+    ok = peer:call(Peer, erlpy_ct, start, [Config, [{contexts, 4}]]),
+    [{peer, Peer} | Config].
+
+end_per_testcase(six_calls, _Config) ->
+    ok;
+end_per_testcase(_Case, Config) ->
+    ok = peer:stop(?config(peer, Config)).
+
+there(Function, Config) ->
+    Result = peer:call(?config(peer, Config), ?MODULE, report, [Function, Config], infinity),
+    ct:pal("~p", [Result]),
+    {ok, _Gaps} = Result.
+
+%% The gaps in milliseconds and how long each run took.
+report(Function, Config) ->
+    try ?MODULE:Function(Config) of
+        _ -> {ok, get(gaps)}
+    catch
+        _:Why:Stack -> {Why, get(gaps), Stack}
+    end.
+
+everything_blocked_in_read(Config) -> there(run_everything_blocked_in_read, Config).
+everything_in_a_python_loop(Config) -> there(run_everything_in_a_python_loop, Config).
+write_one_large_binary(Config) -> there(run_write_one_large_binary, Config).
+write_a_list_of_binaries(Config) -> there(run_write_a_list_of_binaries, Config).
+write_many_small_pieces(Config) -> there(run_write_many_small_pieces, Config).
+write_copied(Config) -> there(run_write_copied, Config).
+write_copied_list(Config) -> there(run_write_copied_list, Config).
+read_while_writing(Config) -> there(run_read_while_writing, Config).
+large_arguments(Config) -> there(run_large_arguments, Config).
+large_results(Config) -> there(run_large_results, Config).
+deep_arguments(Config) -> there(run_deep_arguments, Config).
+many_contexts_come_and_go(Config) -> there(run_many_contexts_come_and_go, Config).
 
 %% In one run of Fun the ticker never waits longer than it may.
 no_gap(Fun) ->
-    no_gap(0, Fun).
+    no_gap(Fun, ?RUNS, []).
 
-no_gap(AllowedMs, Fun) ->
-    no_gap(?LONGEST_GAP_MS + AllowedMs, Fun, ?RUNS, []).
-
-no_gap(_Limit, _Fun, 0, Gaps) ->
-    ct:fail({gaps_ms, Gaps});
-no_gap(Limit, Fun, Left, Gaps) ->
+no_gap(_Fun, 0, Gaps) ->
+    error({gaps_ms, Gaps});
+no_gap(Fun, Left, Gaps) ->
     erlpy_ct:collect(),
     Started = erlang:monotonic_time(millisecond),
     {Gap, _} = erlpy_ct:ticker(Fun),
     Took = erlang:monotonic_time(millisecond) - Started,
-    ct:pal("longest gap ~.2f ms in ~b ms", [Gap, Took]),
-    case Gap < Limit of
+    put(gaps, [{Gap, Took} | case get(gaps) of undefined -> []; Before -> Before end]),
+    case Gap < ?LONGEST_GAP_MS of
         true -> ok;
         false ->
             timer:sleep(200),
-            no_gap(Limit, Fun, Left - 1, [Gap | Gaps])
+            no_gap(Fun, Left - 1, [Gap | Gaps])
     end.
 
 %% ---- Blocked -----------------------------------------------------------------------------
 
 %% More readers than schedulers of any kind, on every context and every thread of the pool.
-everything_blocked_in_read(Config) ->
+run_everything_blocked_in_read(Config) ->
     {ok, Buf} = py_buffer:new(),
     {ok, Common} = py:start_contexts(),
     Contexts = [element(2, py_context:new()) || _ <- lists:seq(1, 40)] ++ Common,
@@ -90,7 +127,7 @@ file_work(Config, Count) ->
          {ok, Data} = file:read_file(Name)
      end || _ <- lists:seq(1, Count)].
 
-everything_in_a_python_loop(Config) ->
+run_everything_in_a_python_loop(Config) ->
     {ok, Contexts} = py:start_contexts(),
     Loop = "end = __import__('time').monotonic() + 1.5\n"
            "while __import__('time').monotonic() < end: pass\n",
@@ -103,48 +140,40 @@ everything_in_a_python_loop(Config) ->
 
 %% ---- Large writes ---------------------------------------------------------------------------
 
-write_one_large_binary(_Config) ->
+run_write_one_large_binary(_Config) ->
     Data = binary:copy(<<"0123456789abcdef">>, ?LARGE div 16),
     large_write(#{}, fun() -> Data end).
 
-write_a_list_of_binaries(_Config) ->
+run_write_a_list_of_binaries(_Config) ->
     Piece = binary:copy(<<"x">>, 65536),
     Pieces = [Piece || _ <- lists:seq(1, ?LARGE div 65536)],
     large_write(#{}, fun() -> Pieces end).
 
-%% iolist_to_iovec/1 of the runtime makes larger pieces of these first, without a pause:
-%% the write may stand still for as long as that does, and not longer.
-write_many_small_pieces(_Config) ->
+run_write_many_small_pieces(_Config) ->
     Piece = binary:copy(<<"x">>, 128),
     Sixteen = lists:foldl(fun(_, In) -> [In, Piece] end, [], lists:seq(1, 16)),
     Deep = lists:foldl(fun(_, In) -> [Sixteen | In] end, [], lists:seq(1, ?LARGE div 2048)),
-    Runtime = fun() -> {Gap, _} = erlpy_ct:ticker(fun() -> erlang:iolist_to_iovec(Deep) end), Gap end,
-    Allowed = lists:max([Runtime() || _ <- [1, 2, 3]]),
-    ct:pal("iolist_to_iovec alone: ~.2f ms", [Allowed]),
-    large_write(#{}, fun() -> Deep end, Allowed).
+    large_write(#{}, fun() -> Deep end).
 
-write_copied(_Config) ->
+run_write_copied(_Config) ->
     Data = binary:copy(<<"0123456789abcdef">>, ?LARGE div 16),
     large_write(#{copy => always}, fun() -> Data end).
 
-write_copied_list(_Config) ->
+run_write_copied_list(_Config) ->
     Piece = binary:copy(<<"x">>, 65536),
     Pieces = [Piece || _ <- lists:seq(1, ?LARGE div 65536)],
     large_write(#{copy => always}, fun() -> Pieces end).
 
 large_write(Options, Make) ->
-    large_write(Options, Make, 0).
-
-large_write(Options, Make, AllowedMs) ->
     Data = Make(),
-    no_gap(AllowedMs, fun() ->
+    no_gap(fun() ->
         {ok, Buf} = py_buffer:new(Options),
         ok = py_buffer:write(Buf, Data),
         {ok, ?LARGE} = py:call(builtins, len, [Buf]),
         Buf
     end).
 
-read_while_writing(_Config) ->
+run_read_while_writing(_Config) ->
     Piece = binary:copy(<<"x">>, 1024 * 1024),
     no_gap(fun() ->
         {ok, Buf} = py_buffer:new(),
@@ -156,22 +185,22 @@ read_while_writing(_Config) ->
 
 %% ---- Large terms --------------------------------------------------------------------------------
 
-large_arguments(_Config) ->
+run_large_arguments(_Config) ->
     List = lists:seq(1, 1_000_000),
     {ok, 1_000_000} = py:call(builtins, len, [List]),
     no_gap(fun() -> {ok, 1_000_000} = py:call(builtins, len, [List]) end).
 
-large_results(_Config) ->
+run_large_results(_Config) ->
     no_gap(fun() ->
         {ok, List} = py:eval("list(range(1_000_000))"),
         1_000_000 = length(List)
     end).
 
-deep_arguments(_Config) ->
+run_deep_arguments(_Config) ->
     Deep = lists:foldl(fun(_, In) -> [In] end, [], lists:seq(1, 1_000_000)),
     no_gap(fun() -> {error, {not_convertible, _}} = py:call(builtins, len, [Deep]) end).
 
-many_contexts_come_and_go(_Config) ->
+run_many_contexts_come_and_go(_Config) ->
     no_gap(fun() ->
         [begin
              {ok, Context} = py_context:new(),
