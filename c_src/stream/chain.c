@@ -16,7 +16,6 @@ stream__chain_init(stream *s)
     s->front.cursor.link = &s->anchor;
     s->front.cursor.at = s->anchor.data;
     s->front.cursor.end = s->anchor.data;
-    stream__forget_lines_locked(s);
 }
 
 uint64_t
@@ -100,7 +99,6 @@ stream__cursor_refresh_locked(stream *s)
         }
         cursor->link = stream__next(cursor->link);
         cursor->at = cursor->link->data;
-        stream__forget_lines_locked(s);
     }
 }
 
@@ -114,6 +112,5 @@ stream__cursor_set_locked(stream *s, uint64_t offset)
     s->front.cursor.link = link;
     s->front.cursor.at = link->data + (offset - link->offset);
     s->front.cursor.end = s->front.cursor.at;
-    stream__forget_lines_locked(s);
     stream__cursor_refresh_locked(s);
 }

@@ -6,10 +6,9 @@
 #ifndef ERLPY_STREAM_FRONT_H
 #define ERLPY_STREAM_FRONT_H
 
-#include "bias.h"
+#include <string.h>
 
-/* Lines that are found ahead, for one pass over some KiB instead of one search each. */
-#define STREAM_LINES_AHEAD 16
+#include "bias.h"
 
 /* The next unread byte, as an address.  link->offset <= position <= its end. */
 struct stream_cursor {
@@ -18,23 +17,14 @@ struct stream_cursor {
     const uint8_t *end; /* published end of the link when last looked */
 };
 
-/* Where the next lines of the cursor's link end, as addresses; what lies between two of
- * them is one line.  Emptied when the cursor goes to another link. */
-struct stream_lines {
-    const uintptr_t *next; /* in `ends`; those before are at the cursor or behind it */
-    uintptr_t ends[STREAM_LINES_AHEAD + 2]; /* up to STREAM_NO_LINE */
-};
-
-#define STREAM_NO_LINE UINTPTR_MAX
-
 /* All by the holder of the lock; `position` is read by anyone. */
 struct stream_front {
     bias_lock lock;
     struct stream_cursor cursor;
     _Atomic(uint64_t) position;
-    uint64_t told; /* the position that those who wait were last woken for */
-    struct stream_lines lines;
-    char gap[64]; /* what follows is read by writers too, and seldom written */
+    uint64_t told;       /* the position that those who wait were last woken for */
+    uint64_t line_clear; /* no newline in [position, line_clear) */
+    char gap[64];        /* what follows is read by writers too, and seldom written */
     _Atomic(uint32_t) waiters;
 };
 
@@ -47,16 +37,8 @@ stream__front(stream *s)
 
 void stream__unlock_and_wake(stream *s);
 void stream__drain_links_locked(stream *s, uint64_t size);
-stream_status stream__line_search_locked(stream *s, uint64_t limit,
-                                         const uint8_t **data, uint64_t *size);
-
-static inline void
-stream__forget_lines_locked(stream *s)
-{
-    struct stream_lines *lines = &stream__front(s)->lines;
-    lines->ends[0] = STREAM_NO_LINE;
-    lines->next = lines->ends;
-}
+stream_status stream__line_further_locked(stream *s, uint64_t limit,
+                                          const uint8_t **data, uint64_t *size);
 
 static inline bool
 stream_reader_trylock(stream *s)
@@ -98,26 +80,29 @@ stream_drain_locked(stream *s, uint64_t size)
     atomic_store_explicit(&front->position, position + size, memory_order_release);
 }
 
+/* A line within the cursor's link that no search has begun on is found here. */
 static inline stream_status
 stream_line_locked(stream *s, uint64_t limit, const uint8_t **data, uint64_t *size)
 {
     struct stream_front *front = stream__front(s);
-    uintptr_t at = (uintptr_t)front->cursor.at;
-    const uintptr_t *end = front->lines.next;
-    while (*end <= at) {
-        end++;
-    }
-    front->lines.next = end;
-    if (PLATFORM_LIKELY(*end != STREAM_NO_LINE)) {
-        uint64_t length = *end - at;
-        *data = front->cursor.at;
-        *size = length < limit ? length : limit;
-        return STREAM_OK;
+    const uint8_t *at = front->cursor.at;
+    uint64_t position = atomic_load_explicit(&front->position, memory_order_relaxed);
+    if (PLATFORM_LIKELY(front->line_clear <= position)) {
+        size_t known = (size_t)(front->cursor.end - at);
+        known = known < STREAM_LOCKED_COPY_BYTES ? known : STREAM_LOCKED_COPY_BYTES;
+        known = known < limit ? known : (size_t)limit;
+        const uint8_t *newline = memchr(at, '\n', known);
+        if (PLATFORM_LIKELY(newline != NULL)) {
+            *data = at;
+            *size = (uint64_t)(newline - at) + 1;
+            return STREAM_OK;
+        }
+        front->line_clear = position + known;
     }
     /* By its own variables, so that the caller's may stay in registers above. */
     const uint8_t *far_data = NULL;
     uint64_t far_size = 0;
-    stream_status status = stream__line_search_locked(s, limit, &far_data, &far_size);
+    stream_status status = stream__line_further_locked(s, limit, &far_data, &far_size);
     *data = far_data;
     *size = far_size;
     return status;

@@ -31,10 +31,6 @@
 #    define VIEW_COPY_BYTES     ((size_t)3)
 #    define RUN_SPANS           2
 #    define FIND_STACK_BYTES    ((size_t)16)
-#    define LINES_AHEAD         3
-#    define LINES_WINDOW_BYTES  ((size_t)24)
-#    define LINES_AHEAD         3
-#    define LINES_WINDOW_BYTES  ((size_t)24)
 #    define FIND_LEAST_BYTES    ((size_t)2)
 #else
 /* Block sizes with their header: what malloc rounds well.  The first slab of a
@@ -52,8 +48,6 @@
 /* Window for matches over seams that needs no allocation. */
 #    define FIND_STACK_BYTES    ((size_t)1024)
 /* How many lines are looked for ahead, and how far. */
-#    define LINES_AHEAD         STREAM_LINES_AHEAD
-#    define LINES_WINDOW_BYTES  ((size_t)4096)
 /* Room for a needle that is remembered: few are longer, so it is taken once. */
 #    define FIND_LEAST_BYTES    ((size_t)64)
 #endif
@@ -113,7 +107,6 @@ struct stream {
     /* Reader lock. */
     uint32_t generation; /* counts removals of links; writer lock too */
     uint32_t line_generation;
-    uint64_t line_clear;           /* no newline in [position, line_clear) */
     struct stream_link *line_hint; /* the link searched last, if of line_generation */
     struct stream_find_memory *find;
     char gap[CACHE_LINE_BYTES];

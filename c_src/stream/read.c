@@ -204,7 +204,7 @@ seek_locked(stream *s, int64_t offset, int whence, uint64_t *position)
     if (status == STREAM_OK) {
         stream__cursor_set_locked(s, target);
         stream__position_set_locked(s, target);
-        s->line_clear = 0;
+        s->front.line_clear = 0;
         *position = target;
     }
     return status;
