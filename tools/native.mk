@@ -14,7 +14,7 @@ quiet := $(quiet_$(V))
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes -Wconversion -Wcast-qual
 OPTIMIZE ?= -O2 -g
-BUILD_CFLAGS := -std=c11 $(OPTIMIZE) -fPIC -pthread -fvisibility=hidden $(WARNINGS) \
+BUILD_CFLAGS := -std=c11 $(OPTIMIZE) -fPIC -fno-plt -pthread -fvisibility=hidden $(WARNINGS) \
                 $(if $(WERROR),-Werror) -D_GNU_SOURCE $(CFLAGS)
 
 ifeq ($(shell uname -s),Darwin)
