@@ -388,12 +388,17 @@ start_worker(executor *ex)
     return false;
 }
 
-bool
-executor_open(executor *ex, unsigned threads)
+void
+executor_open(executor *ex)
 {
     pthread_mutex_lock(&ex->lock);
     ex->state = EXECUTOR_OPEN;
     pthread_mutex_unlock(&ex->lock);
+}
+
+bool
+executor_start(executor *ex, unsigned threads)
+{
     unsigned started = 0;
     while (started < threads && start_worker(ex)) {
         started++;

@@ -34,8 +34,11 @@ executor *executor_new(bool context);
 executor *executor_share(executor *ex);
 void executor_release(executor *ex);
 
-/* Opens it and starts `threads` workers.  False when no thread could be started. */
-bool executor_open(executor *ex, unsigned threads);
+/* From now on it takes jobs. */
+void executor_open(executor *ex);
+/* Starts `threads` workers; those of an executor that has been closed meanwhile end at
+ * once.  False when no thread could be started. */
+bool executor_start(executor *ex, unsigned threads);
 
 /* Queues the job and takes the caller's reference.  False: it is not open, the job is
  * still the caller's. */

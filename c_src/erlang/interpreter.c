@@ -47,10 +47,34 @@ status_text(PyStatus status)
     return strdup(text);
 }
 
+/* The directories of the setting in front of those of PYTHONPATH, as one owned text: so
+ * sub-interpreters have them too.  NULL: no memory. */
+static char *
+join_path(char **dirs)
+{
+    const char *inherited = getenv("PYTHONPATH");
+    size_t size = inherited != NULL ? strlen(inherited) + 1 : 1;
+    for (char **dir = dirs; *dir != NULL; dir++) {
+        size += strlen(*dir) + 1;
+    }
+    char *joined = calloc(1, size);
+    if (joined == NULL) {
+        return NULL;
+    }
+    for (char **dir = dirs; *dir != NULL; dir++) {
+        strcat(joined, *dir);
+        strcat(joined, dir[1] != NULL ? ":" : "");
+    }
+    if (inherited != NULL && inherited[0] != '\0') {
+        strcat(strcat(joined, ":"), inherited);
+    }
+    return joined;
+}
+
 /* As `python3` would start, but: no signal handlers (the node has its own), no command
  * line, and the C library's streams left as they are. */
 static PyStatus
-initialise(const char *executable)
+initialise(const char *executable, const char *python_path)
 {
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
@@ -61,6 +85,9 @@ initialise(const char *executable)
         PyConfig_SetBytesString(&config, &config.program_name, executable);
     if (!PyStatus_Exception(status)) {
         status = PyConfig_SetBytesString(&config, &config.executable, executable);
+    }
+    if (!PyStatus_Exception(status)) {
+        status = PyConfig_SetBytesString(&config, &config.pythonpath_env, python_path);
     }
     if (!PyStatus_Exception(status)) {
         status = Py_InitializeFromConfig(&config);
@@ -90,7 +117,12 @@ interpreter_start(const runtime_config *config)
     if (PyImport_AppendInittab("_erlang", pyb_module_init) != 0) {
         return strdup("out of memory");
     }
-    PyStatus status = initialise(executable);
+    char *python_path = join_path(config->python_path);
+    if (python_path == NULL) {
+        return strdup("out of memory");
+    }
+    PyStatus status = initialise(executable, python_path);
+    free(python_path);
     if (PyStatus_Exception(status)) {
         return status_text(status);
     }

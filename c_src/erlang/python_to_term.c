@@ -16,8 +16,11 @@
 typedef struct writer {
     pyb_state *state;
     ErlNifEnv *env;
-    int depth;
 } writer;
+
+/* Levels of nesting that the calling thread is in.  An __index__ may convert something
+ * itself, on the same stack: what it nests counts on. */
+static _Thread_local int thread_depth;
 
 static bool write_term(writer *w, PyObject *object, ERL_NIF_TERM *term);
 
@@ -163,7 +166,11 @@ write_integer(writer *w, PyObject *value, ERL_NIF_TERM *term)
     int overflow;
     long long small = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow != 0) {
-        return write_big_integer(w, value, term);
+        /* An exact int: a subclass may have operators of its own. */
+        PyObject *exact = PyNumber_Index(value);
+        bool done = exact != NULL && write_big_integer(w, exact, term);
+        Py_XDECREF(exact);
+        return done;
     }
     if (small == -1 && PyErr_Occurred()) {
         return false;
@@ -467,12 +474,12 @@ write_any(writer *w, PyObject *object, ERL_NIF_TERM *term)
 static bool
 write_term(writer *w, PyObject *object, ERL_NIF_TERM *term)
 {
-    if (w->depth >= CONVERT_MAX_DEPTH) {
+    if (thread_depth >= CONVERT_MAX_DEPTH) {
         return refuse(w, "an object nested deeper than 1000 levels");
     }
-    w->depth++;
+    thread_depth++;
     bool done = write_any(w, object, term);
-    w->depth--;
+    thread_depth--;
     return done;
 }
 

@@ -123,6 +123,16 @@ clear_call(call_terms *call)
     Py_CLEAR(call->keywords);
 }
 
+/* A tuple, since nobody else may change it during the call. */
+static PyObject *
+read_arguments(runner *run, ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    PyObject *list = convert_to_python(run->state, env, term);
+    PyObject *arguments = list != NULL ? PyList_AsTuple(list) : NULL;
+    Py_XDECREF(list);
+    return arguments;
+}
+
 /* request: {call, Module, Function, Arguments, Keywords} */
 static bool
 read_call(runner *run, job *j, const ERL_NIF_TERM *request, call_terms *call)
@@ -133,7 +143,7 @@ read_call(runner *run, job *j, const ERL_NIF_TERM *request, call_terms *call)
         call->function = convert_name_to_python(run->state, env, request[2]);
     }
     if (call->function != NULL) {
-        call->arguments = convert_to_python(run->state, env, request[3]);
+        call->arguments = read_arguments(run, env, request[3]);
     }
     if (call->arguments != NULL) {
         call->keywords = convert_to_python(run->state, env, request[4]);
@@ -144,8 +154,8 @@ read_call(runner *run, job *j, const ERL_NIF_TERM *request, call_terms *call)
 static PyObject *
 invoke(PyObject *function, PyObject *arguments, PyObject *keywords)
 {
-    PyObject **items = ((PyListObject *)arguments)->ob_item;
-    size_t count = (size_t)PyList_GET_SIZE(arguments);
+    PyObject **items = ((PyTupleObject *)arguments)->ob_item;
+    size_t count = (size_t)PyTuple_GET_SIZE(arguments);
     return PyObject_VectorcallDict(function, items, count,
                                    PyDict_GET_SIZE(keywords) > 0 ? keywords : NULL);
 }

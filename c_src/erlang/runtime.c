@@ -100,7 +100,7 @@ runtime_gil_is_wanted(void)
 /* ---- Messages to the owner ---- */
 
 static void
-tell_started(const char *failure)
+tell_started(const ErlNifPid *owner, const char *failure)
 {
     ErlNifEnv *env = enif_alloc_env();
     ERL_NIF_TERM result = nif_am.am_ok;
@@ -110,7 +110,7 @@ tell_started(const char *failure)
         memcpy(enif_make_new_binary(env, size, &text), failure, size);
         result = enif_make_tuple2(env, nif_am.am_error, text);
     }
-    enif_send(NULL, &rt.owner, env,
+    enif_send(NULL, owner, env,
               enif_make_tuple3(env, nif_am.am_erlpy, nif_am.am_started, result));
     enif_free_env(env);
 }
@@ -163,12 +163,15 @@ runtime_thread_parked(int change)
 
 /* ---- The main thread ---- */
 
-static void
+/* Answers who asked for the change. */
+static ErlNifPid
 set_state(runtime_state state)
 {
     pthread_mutex_lock(&runtime_lock);
     atomic_store(&rt.state, state);
+    ErlNifPid owner = rt.owner;
     pthread_mutex_unlock(&runtime_lock);
+    return owner;
 }
 
 /* Takes the application up: Python exists and this thread does not hold the GIL. */
@@ -180,11 +183,14 @@ take_up(void)
     unsigned threads = rt.config->threads;
     runtime_config_free(rt.config);
     rt.config = NULL;
-    if (failure == NULL && !executor_open(rt.pool, threads)) {
-        failure = strdup("no thread could be started");
+    if (failure == NULL) {
+        executor_open(rt.pool);
+        if (!executor_start(rt.pool, threads)) {
+            failure = strdup("no thread could be started");
+        }
     }
-    set_state(failure == NULL ? RUNTIME_UP : RUNTIME_PARKED);
-    tell_started(failure);
+    ErlNifPid owner = set_state(failure == NULL ? RUNTIME_UP : RUNTIME_PARKED);
+    tell_started(&owner, failure);
     free(failure);
 }
 
@@ -244,8 +250,8 @@ main_thread(void *arg)
     if (failure != NULL) {
         runtime_config_free(rt.config);
         rt.config = NULL;
-        set_state(RUNTIME_FAILED);
-        tell_started(failure);
+        ErlNifPid owner = set_state(RUNTIME_FAILED);
+        tell_started(&owner, failure);
         free(failure);
         return NULL;
     }
@@ -362,12 +368,13 @@ runtime_context_new(void)
         entry->ex = executor_share(ex);
         entry->next = rt.contexts;
         rt.contexts = entry;
+        executor_open(ex);
     }
     pthread_mutex_unlock(&runtime_lock);
     if (!up) {
         goto fail;
     }
-    if (executor_open(ex, 1)) {
+    if (executor_start(ex, 1)) {
         return ex;
     }
     runtime_context_remove(ex);
