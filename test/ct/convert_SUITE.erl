@@ -27,7 +27,8 @@ groups() ->
             every_integer_comes_back,
             every_float_comes_back,
             every_binary_comes_back,
-            every_text_is_text
+            every_text_is_text,
+            every_python_value_comes_back
         ]},
         {to_python, [], [
             scalars_to_python,
@@ -52,7 +53,9 @@ groups() ->
             numpy_arrays,
             index_of_an_object,
             index_that_raises,
-            index_that_changes_its_container
+            index_that_changes_its_container,
+            operators_of_an_integer,
+            conversion_inside_a_conversion
         ]},
         {depth, [], [
             depth_to_python,
@@ -656,3 +659,33 @@ atom_create(_Config) ->
 
 six_calls(_Config) ->
     erlpy_ct:still_works().
+
+%% ---- Hypothesis, and objects that resist -----------------------------------------------
+
+every_python_value_comes_back(_Config) ->
+    Echo = spawn_link(fun echo/0),
+    {ok, Count} = py:call(ct_property, check, [Echo, 500]),
+    true = Count > 100,
+    unlink(Echo),
+    exit(Echo, kill).
+
+echo() ->
+    receive
+        Term ->
+            {ok, none} = py:call(ct_property, deliver, [Term]),
+            echo()
+    end.
+
+%% The value counts, not what a subclass makes of it.
+operators_of_an_integer(_Config) ->
+    Big = 1 bsl 70,
+    {ok, [Big, Negative, 3]} = py:call(ct_terms, contrary, []),
+    Negative = -Big.
+
+conversion_inside_a_conversion(_Config) ->
+    {error, {not_convertible, Text}} = py:call(ct_terms, reentrant, [self()]),
+    {_, _} = binary:match(Text, <<"nested">>),
+    receive
+        Unexpected -> error(Unexpected)
+    after 0 -> ok
+    end.

@@ -35,6 +35,7 @@ all() ->
         ports_still_work,
         python_threads,
         python_exit_does_not_end_the_node,
+        package_in_a_sub_interpreter,
         hundred_callers,
         idle_runtime_uses_no_cpu,
         six_calls
@@ -473,3 +474,21 @@ ticks(Id) ->
 
 six_calls(_Config) ->
     erlpy_ct:still_works().
+
+%% The module has its state per interpreter, and its package is on every path.
+package_in_a_sub_interpreter(_Config) ->
+    ok = py:exec(
+        "import importlib.util\n"
+        "def run_in_another(code):\n"
+        "    new = importlib.util.find_spec('_interpreters') is not None\n"
+        "    name = '_interpreters' if new else '_xxsubinterpreters'\n"
+        "    module = importlib.import_module(name)\n"
+        "    other = module.create()\n"
+        "    try:\n"
+        "        return module.run_string(other, code)\n"
+        "    finally:\n"
+        "        module.destroy(other)\n"
+    ),
+    Code = <<"from erlang import PyBuffer; import erlang.testing\n"
+             "assert erlang.testing.make_buffer(b'abc').read() == b'abc'">>,
+    {ok, none} = py:call('__main__', run_in_another, [Code]).

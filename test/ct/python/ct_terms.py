@@ -216,3 +216,46 @@ def compare_handles(a, b):
 
 def key_types(value):
     return sorted(type(key).__name__ for key in value)
+
+
+class Contrary(int):
+    """An int whose operators lie."""
+
+    def __abs__(self):
+        return Lying()
+
+    def __lt__(self, other):
+        return True
+
+    def bit_length(self):
+        return 10**6
+
+    def to_bytes(self, *args):
+        return b""
+
+
+class Lying(int):
+    def to_bytes(self, *args):
+        return 5
+
+
+def contrary():
+    return [Contrary(1 << 70), Contrary(-(1 << 70)), Contrary(3)]
+
+
+class Reentrant:
+    """Converts a deep value while it is being converted."""
+
+    def __init__(self, to):
+        self.to = to
+
+    def __index__(self):
+        value = self
+        for _ in range(900):
+            value = [value]
+        erlang.send(self.to, value)
+        return 1
+
+
+def reentrant(to):
+    return Reentrant(to)
