@@ -22,15 +22,26 @@
 %% and on an error none of them is.
 -module(py_buffer).
 
--export([new/0, new/1, write/2, close/1]).
+-export([new/0, new/1, write/2, close/1, info/1]).
 
--export_type([buffer/0, options/0]).
+-export_type([buffer/0, options/0, info/0]).
 
 -type buffer() :: reference().
 -type options() :: #{
     content_length => non_neg_integer() | undefined,
     copy => auto | always,
+    max_size => non_neg_integer() | infinity,
     seekable => true
+}.
+-type info() :: #{
+    state := open | ended,
+    reader_closed := boolean(),
+    written := non_neg_integer(),
+    read := non_neg_integer(),
+    available := non_neg_integer(),
+    retained := non_neg_integer(),
+    views := non_neg_integer(),
+    waiting_readers := non_neg_integer()
 }.
 
 -define(MAX_LENGTH, 16#7FFFFFFFFFFFFFFF).
@@ -45,7 +56,7 @@
 %% @doc A buffer whose length is not known.  An idle one costs under 1 KiB.
 -spec new() -> {ok, buffer()} | {error, enomem}.
 new() ->
-    py_nif:buffer_new(undefined, auto).
+    py_nif:buffer_new(undefined, auto, ?MAX_LENGTH).
 
 %% @doc A buffer of which `Length' bytes are expected, or one with options.
 %%
@@ -55,16 +66,22 @@ new() ->
 %%
 %% Options: `content_length' (default `undefined'); `copy' (`auto', or `always': nothing is
 %% shared with the binaries that are written, for writers that want their memory back
-%% at once); `seekable' (only `true' so far).
+%% at once); `max_size' (bytes that may ever be written, default `infinity': a write past
+%% it is refused and changes nothing); `seekable' (only `true' so far).
 -spec new(non_neg_integer() | undefined | options()) -> {ok, buffer()} | {error, enomem}.
 new(undefined) ->
     new();
 new(Length) when is_integer(Length), Length >= 0, Length =< ?MAX_LENGTH ->
-    py_nif:buffer_new(Length, auto);
+    py_nif:buffer_new(Length, auto, ?MAX_LENGTH);
 new(Options) when is_map(Options) ->
     maps:foreach(fun(Name, Value) -> check_option(Name, Value, Options) end, Options),
     Length = maps:get(content_length, Options, undefined),
-    py_nif:buffer_new(Length, maps:get(copy, Options, auto));
+    MaxSize =
+        case maps:get(max_size, Options, infinity) of
+            infinity -> ?MAX_LENGTH;
+            Size -> Size
+        end,
+    py_nif:buffer_new(Length, maps:get(copy, Options, auto), MaxSize);
 new(Other) ->
     badarg({new, [Other]}, Other, "not a length from 0 to 2^63-1, undefined, or a map of options").
 
@@ -76,10 +93,16 @@ check_option(content_length, Length, _Options) when
     ok;
 check_option(copy, Copy, _Options) when Copy =:= auto; Copy =:= always ->
     ok;
+check_option(max_size, infinity, _Options) ->
+    ok;
+check_option(max_size, Size, _Options) when
+    is_integer(Size), Size >= 0, Size =< ?MAX_LENGTH
+->
+    ok;
 check_option(seekable, true, _Options) ->
     ok;
 check_option(Name, Value, Options) ->
-    Known = lists:member(Name, [content_length, copy, seekable]),
+    Known = lists:member(Name, [content_length, copy, max_size, seekable]),
     Text =
         case Known of
             true -> io_lib:format("option ~tp cannot be ~tp", [Name, Value]);
@@ -90,7 +113,7 @@ check_option(Name, Value, Options) ->
 %% @doc Appends bytes.
 %%
 %% `{error, closed}': the buffer was closed, here or by Python.  `{error, too_large}': more
-%% than 2^63-1 bytes in all.  `{error, enomem}'.  After an error nothing was written.
+%% in all than `max_size' (the buffer stays open).  `{error, enomem}'.  After an error nothing was written.
 -spec write(buffer(), iodata()) -> ok | {error, closed | too_large | enomem}.
 write(Buffer, Data) when is_binary(Data) ->
     try
@@ -119,6 +142,18 @@ close(Buffer) ->
         py_nif:buffer_close(Buffer)
     catch
         error:badarg -> bad_buffer({close, [Buffer]})
+    end.
+
+%% @doc How the buffer stands: `state' (`open', or `ended' after {@link close/1}), whether
+%% Python has closed it, the bytes ever `written', the position of the reader (`read'), the
+%% bytes that are `available' to it, the memory that the buffer holds (`retained', shared
+%% binaries included), and how many memoryviews and waiting reads there are.
+-spec info(buffer()) -> info().
+info(Buffer) ->
+    try
+        py_nif:buffer_info(Buffer)
+    catch
+        error:badarg -> bad_buffer({info, [Buffer]})
     end.
 
 %% A long list in parts: erlang:iolist_to_iovec/1 does not yield on its way.

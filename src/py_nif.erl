@@ -6,7 +6,7 @@
 -export([start/4, stop/0, version/0, priv_dir/0]).
 -export([context_new/0, context_destroy/1, is_context/1]).
 -export([submit/4, cancel/1]).
--export([buffer_new/2, buffer_write/2, buffer_close/1, is_buffer/1]).
+-export([buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1]).
 
 -export_type([job/0, request/0]).
 
@@ -14,7 +14,7 @@
     start/4, stop/0, version/0,
     context_new/0, context_destroy/1, is_context/1,
     submit/4, cancel/1,
-    buffer_new/2, buffer_write/2, buffer_close/1, is_buffer/1
+    buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1
 ]).
 
 -on_load(load/0).
@@ -68,9 +68,9 @@ submit(_Target, _Ref, _Request, _Cancellable) -> erlang:nif_error(not_loaded).
 -spec cancel(job()) -> cancelled | replied.
 cancel(_Job) -> erlang:nif_error(not_loaded).
 
--spec buffer_new(non_neg_integer() | undefined, auto | always) ->
+-spec buffer_new(non_neg_integer() | undefined, auto | always, non_neg_integer()) ->
     {ok, reference()} | {error, enomem}.
-buffer_new(_Length, _Copy) -> erlang:nif_error(not_loaded).
+buffer_new(_Length, _Copy, _MaxSize) -> erlang:nif_error(not_loaded).
 
 -spec buffer_write(reference(), binary() | [binary()]) ->
     ok | {error, closed | too_large | enomem}.
@@ -78,6 +78,9 @@ buffer_write(_Buffer, _Data) -> erlang:nif_error(not_loaded).
 
 -spec buffer_close(reference()) -> ok.
 buffer_close(_Buffer) -> erlang:nif_error(not_loaded).
+
+-spec buffer_info(reference()) -> py_buffer:info().
+buffer_info(_Buffer) -> erlang:nif_error(not_loaded).
 
 -spec is_buffer(term()) -> boolean().
 is_buffer(_Term) -> erlang:nif_error(not_loaded).

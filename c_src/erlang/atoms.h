@@ -35,7 +35,17 @@
     X(erlpy_runtime)                                                                   \
     X(started)                                                                         \
     X(relay)                                                                           \
-    X(cast_failed)
+    X(cast_failed)                                                                     \
+    X(state)                                                                           \
+    X(open)                                                                            \
+    X(ended)                                                                           \
+    X(reader_closed)                                                                   \
+    X(written)                                                                         \
+    X(read)                                                                            \
+    X(available)                                                                       \
+    X(retained)                                                                        \
+    X(views)                                                                           \
+    X(waiting_readers)
 
 #define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;
 typedef struct nif_atoms {

@@ -126,7 +126,7 @@ status_term(ErlNifEnv *env, stream_status status)
 ERL_NIF_TERM
 buffer_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    ErlNifSInt64 length;
+    ErlNifSInt64 length, max_bytes;
     uint64_t known_length = STREAM_LENGTH_UNKNOWN;
     ERL_NIF_TERM term;
     (void)argc;
@@ -135,10 +135,14 @@ buffer_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     } else if (!enif_is_identical(argv[0], nif_am.am_undefined)) {
         return enif_make_badarg(env);
     }
+    if (!enif_get_int64(env, argv[2], &max_bytes) || max_bytes < 0) {
+        return enif_make_badarg(env);
+    }
     stream *s = stream_new(known_length);
     if (s == NULL) {
         return error_tuple(env, nif_am.am_enomem);
     }
+    stream_limit(s, (uint64_t)max_bytes);
     bool copies = enif_is_identical(argv[1], nif_am.am_always);
     if (!make_handle(env, s, copies, &term)) {
         return error_tuple(env, nif_am.am_enomem);
@@ -346,6 +350,38 @@ buffer_close_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     }
     stream_end(handle->s);
     return nif_am.am_ok;
+}
+
+ERL_NIF_TERM
+buffer_info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    buffer_handle *handle = handle_of(env, argv[0]);
+    (void)argc;
+    if (handle == NULL) {
+        return enif_make_badarg(env);
+    }
+    stream_info info;
+    stream_get_info(handle->s, &info);
+    uint64_t available = info.written_offset - info.read_offset;
+    ERL_NIF_TERM keys[] = {
+        nif_am.am_state,           nif_am.am_reader_closed,
+        nif_am.am_written,         nif_am.am_read,
+        nif_am.am_available,       nif_am.am_retained,
+        nif_am.am_waiting_readers, nif_am.am_views,
+    };
+    ERL_NIF_TERM values[] = {
+        info.writer == STREAM_WRITER_OPEN ? nif_am.am_open : nif_am.am_ended,
+        info.reader == STREAM_READER_OPEN ? nif_am.am_false : nif_am.am_true,
+        enif_make_uint64(env, info.written_offset),
+        enif_make_uint64(env, info.read_offset),
+        enif_make_uint64(env, available),
+        enif_make_uint64(env, info.retained_bytes),
+        enif_make_uint(env, info.waiters),
+        enif_make_uint(env, info.views),
+    };
+    ERL_NIF_TERM map;
+    enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
+    return map;
 }
 
 ERL_NIF_TERM

@@ -158,9 +158,10 @@ static ErlNifFunc functions[] = {
     {"is_context", 1, is_context_nif, 0},
     {"submit", 4, submit_nif, 0},
     {"cancel", 1, cancel_nif, 0},
-    {"buffer_new", 2, buffer_new_nif, 0},
+    {"buffer_new", 3, buffer_new_nif, 0},
     {"buffer_write", 2, buffer_write_nif, 0},
     {"buffer_close", 1, buffer_close_nif, 0},
+    {"buffer_info", 1, buffer_info_nif, 0},
     {"is_buffer", 1, is_buffer_nif, 0},
 };
 

@@ -96,6 +96,7 @@ struct stream {
 
     /* Seldom written, read by both sides. */
     uint64_t known_length;
+    uint64_t max_bytes;
     _Atomic(uint32_t) writer; /* stream_writer_state; set under the writer lock */
     _Atomic(uint32_t) reader; /* stream_reader_state; set under the writer lock */
     _Atomic(uint32_t) refs;

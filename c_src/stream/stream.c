@@ -34,6 +34,7 @@ stream_new(uint64_t known_length)
     }
     memset(s, 0, sizeof *s);
     s->known_length = known_length;
+    s->max_bytes = STREAM_OFFSET_MAX;
     atomic_init(&s->refs, 1);
     atomic_init(&s->shells, 1);
     atomic_init(&s->writer_processor, -1);
@@ -43,6 +44,12 @@ stream_new(uint64_t known_length)
     platform_lock_init(&s->wait_lock);
     stream__chain_init(s);
     return s;
+}
+
+void
+stream_limit(stream *s, uint64_t max_bytes)
+{
+    s->max_bytes = max_bytes;
 }
 
 stream *
@@ -110,7 +117,7 @@ check_write_locked(stream *s, uint64_t size)
         atomic_load_explicit(&s->reader, memory_order_relaxed) != STREAM_READER_OPEN) {
         return STREAM_CLOSED;
     }
-    if (size > STREAM_OFFSET_MAX - stream__written(s)) {
+    if (size > s->max_bytes - stream__written(s)) {
         return STREAM_TOO_LARGE;
     }
     return STREAM_OK;

@@ -73,6 +73,10 @@ void stream_prepare(void);
  * stream is whole, not a cap.  An idle stream costs under 600 bytes.
  * Returns owned: stream_release(). */
 stream *stream_new(uint64_t known_length);
+/* No more than `max_bytes` (at most STREAM_OFFSET_MAX, which is the default) may ever
+ * be written: a write past it answers STREAM_TOO_LARGE.  To be called before the stream
+ * is shared with another thread. */
+void stream_limit(stream *s, uint64_t max_bytes);
 /* Adds a reference and returns the same stream. */
 stream *stream_share(stream *s);
 /* Drops a reference (NULL is fine); the last one frees the chain.  Views stay

@@ -15,7 +15,8 @@ all() ->
 groups() ->
     [
         {making, [], [new_in_every_form, length_zero_is_whole, length_is_a_promise,
-                      short_of_the_length, beyond_the_length, huge_length_allocates_nothing]},
+                      short_of_the_length, beyond_the_length, huge_length_allocates_nothing,
+                      max_size_refuses, info_tells]},
         {writing, [], [iodata_of_every_shape, sizes_around_the_thresholds, one_byte_writes,
                        huge_lists, concurrent_writes_are_atomic, lists_are_atomic,
                        bad_iodata_writes_nothing, writer_killed_in_a_write]},
@@ -668,3 +669,35 @@ bad_arguments(_Config) ->
 
 six_calls(_Config) ->
     erlpy_ct:still_works().
+
+%% ---- Limits and what info says ---------------------------------------------------------
+
+max_size_refuses(_Config) ->
+    {ok, Buf} = py_buffer:new(#{max_size => 5000}),
+    ok = py_buffer:write(Buf, binary:copy(<<"a">>, 4000)),
+    {error, too_large} = py_buffer:write(Buf, binary:copy(<<"b">>, 1001)),
+    {error, too_large} = py_buffer:write(Buf, [binary:copy(<<"b">>, 3000), <<"b">>]),
+    #{state := open, written := 4000} = py_buffer:info(Buf),
+    ok = py_buffer:write(Buf, binary:copy(<<"c">>, 1000)),
+    {error, too_large} = py_buffer:write(Buf, <<"d">>),
+    ok = py_buffer:write(Buf, <<>>),
+    ok = py_buffer:close(Buf),
+    Expected = <<(binary:copy(<<"a">>, 4000))/binary, (binary:copy(<<"c">>, 1000))/binary>>,
+    Expected = on(Buf, read).
+
+info_tells(_Config) ->
+    Buf = new(),
+    Idle = #{state => open, reader_closed => false, written => 0, read => 0, available => 0,
+             retained => 0, views => 0, waiting_readers => 0},
+    Idle = py_buffer:info(Buf),
+    Reader = start_reading(Buf),
+    erlpy_ct:eventually(fun() -> maps:get(waiting_readers, py_buffer:info(Buf)) =:= 1 end),
+    ok = py_buffer:write(Buf, binary:copy(<<"x">>, 100000)),
+    ok = py_buffer:close(Buf),
+    {ok, _} = py:await(Reader),
+    #{state := ended, reader_closed := false, written := 100000, read := 100000,
+      available := 0, retained := Retained, waiting_readers := 0} = py_buffer:info(Buf),
+    true = Retained >= 100000,
+    none = on(Buf, close),
+    #{reader_closed := true} = py_buffer:info(Buf),
+    erlpy_ct:badarg(py_buffer, info, [make_ref()], 1).

@@ -6,10 +6,12 @@ import sys
 # are needed.
 DEBIAN = "/usr/lib/python3/dist-packages"
 
+borrowed = False
 try:
     import hypothesis
 except ModuleNotFoundError:
     sys.path.append(DEBIAN)
+    borrowed = True
     import hypothesis
 
 from hypothesis import strategies as st
@@ -94,6 +96,6 @@ def check(echo, count):
     try:
         comes_back()
     finally:
-        if sys.path[-1] == DEBIAN:
-            sys.path.pop()
+        if borrowed and DEBIAN in sys.path:
+            sys.path.remove(DEBIAN)
     return seen
