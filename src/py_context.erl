@@ -28,7 +28,9 @@ new(Options) when Options =:= #{} ->
 new(Options) ->
     erlpy_error:badarg(?MODULE, {new, [Options]}, Options, "not a map of known options").
 
-%% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}'.
+%% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}'.  Python
+%% code that runs in one of them is not stopped: a read that is blocked still takes what
+%% arrives later.
 -spec destroy(context()) -> ok.
 destroy(Context) ->
     case is_reference(Context) andalso py_nif:is_context(Context) of
