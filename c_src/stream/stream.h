@@ -18,9 +18,10 @@
  * segment, never the stream.  The release callback of an adopted segment runs
  * once, on whichever thread drops the last reference, with no lock held.
  *
- * SYNCHRONISATION.  Three locks, taken in this order and each for a bounded
- * time: reader lock (position, scan memory), writer lock (tail, writer state),
- * wait lock (list of waiters, a leaf).  Writers take the writer lock and the
+ * SYNCHRONISATION.  Four locks, taken in this order: merge lock (one merge at a
+ * time, held while it copies; nobody else waits for it), reader lock (position, scan
+ * memory), writer lock (tail, writer state), wait lock (list of waiters, a leaf); the
+ * last three for a bounded time each.  Writers take the writer lock and the
  * wait lock only: what readers do under the reader lock never holds up a writer.
  * Functions named `_locked` need the reader lock; all others take what they need
  * and must be called with no lock of the stream held.
