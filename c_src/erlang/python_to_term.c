@@ -329,11 +329,14 @@ make_map(ErlNifEnv *env, const term_array *keys, const term_array *values,
          ERL_NIF_TERM *term)
 {
     size_t size, flat = keys->count < FLAT_MAP_PAIRS ? keys->count : FLAT_MAP_PAIRS;
-    if (!enif_make_map_from_arrays(env, keys->items, values->items, flat, term))
+    if (!enif_make_map_from_arrays(env, keys->items, values->items, flat, term)) {
         return false;
-    for (size_t i = flat; i < keys->count; i++)
-        if (!enif_make_map_put(env, *term, keys->items[i], values->items[i], term))
+    }
+    for (size_t i = flat; i < keys->count; i++) {
+        if (!enif_make_map_put(env, *term, keys->items[i], values->items[i], term)) {
             return false;
+        }
+    }
     return enif_get_map_size(env, *term, &size) && size == keys->count;
 }
 
@@ -342,8 +345,9 @@ write_dict(writer *w, PyObject *dict, ERL_NIF_TERM *term)
 {
     term_array keys = {0}, values = {0};
     bool done = push_pairs(w, dict, &keys, &values);
-    if (done && !make_map(w->env, &keys, &values, term))
+    if (done && !make_map(w->env, &keys, &values, term)) {
         done = refuse(w, "a dict with two keys that become the same term");
+    }
     free(keys.items);
     free(values.items);
     return done;
