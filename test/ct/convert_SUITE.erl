@@ -179,7 +179,10 @@ refusal(Term) ->
 walk(Atom) when Atom =:= true; Atom =:= false -> Atom;
 walk(Atom) when Atom =:= none; Atom =:= nil; Atom =:= undefined -> none;
 walk(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
-walk({Tag, Binary}) when Tag =:= bytes orelse Tag =:= str, is_binary(Binary) -> Binary;
+walk({bytes, Binary}) when is_binary(Binary) -> Binary;
+walk({str, Binary}) when is_binary(Binary) ->
+    is_list(unicode:characters_to_list(Binary)) orelse throw(refused),
+    Binary;
 walk(Tuple) when is_tuple(Tuple) -> list_to_tuple(walk(tuple_to_list(Tuple)));
 walk(List) when is_list(List) -> [walk(Item) || Item <- List];
 walk(Map) when is_map(Map) ->
