@@ -176,21 +176,6 @@ keep_binary(ErlNifEnv *env, ERL_NIF_TERM binary)
 }
 
 static stream_status
-adopt_binary(ErlNifEnv *env, stream *s, ERL_NIF_TERM binary)
-{
-    ErlNifIOVec *iovec = keep_binary(env, binary);
-    if (iovec == NULL) {
-        return STREAM_NOMEM;
-    }
-    stream_status status = stream_adopt(s, iovec->iov[0].iov_base,
-                                        iovec->iov[0].iov_len, release_iovec, iovec);
-    if (status != STREAM_OK) {
-        enif_free_iovec(iovec);
-    }
-    return status;
-}
-
-static stream_status
 batch_binary(ErlNifEnv *env, stream_batch *batch, ERL_NIF_TERM binary)
 {
     ErlNifIOVec *iovec = keep_binary(env, binary);
@@ -202,6 +187,18 @@ batch_binary(ErlNifEnv *env, stream_batch *batch, ERL_NIF_TERM binary)
     if (status != STREAM_OK) {
         enif_free_iovec(iovec);
     }
+    return status;
+}
+
+static stream_status
+adopt_binary(ErlNifEnv *env, stream *s, ERL_NIF_TERM binary)
+{
+    stream_batch batch = STREAM_BATCH_INIT;
+    stream_status status = batch_binary(env, &batch, binary);
+    if (status == STREAM_OK) {
+        status = stream_commit(s, &batch);
+    }
+    stream_batch_clear(&batch);
     return status;
 }
 
