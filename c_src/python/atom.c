@@ -23,12 +23,6 @@ atom_of(PyTypeObject *type, PyObject *name)
 }
 
 PyObject *
-pyb_atom_new(pyb_state *state, PyObject *name)
-{
-    return atom_of(state->atom_type, name);
-}
-
-PyObject *
 pyb_atom_name(pyb_state *state, PyObject *object)
 {
     return Py_IS_TYPE(object, state->atom_type) ? ((pyb_atom *)object)->name : NULL;

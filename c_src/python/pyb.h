@@ -78,8 +78,7 @@ stream *pyb_buffer_stream(pyb_state *state, PyObject *object);
 
 /* A new Pid or Ref; `external` may be NULL when `word` is not 0 (shares it). */
 PyObject *pyb_handle_new(PyTypeObject *type, uint64_t word, PyObject *external);
-/* A new Atom without asking the host; and the name of one (borrowed str) or NULL. */
-PyObject *pyb_atom_new(pyb_state *state, PyObject *name);
+/* The name of an Atom (borrowed str), or NULL (no exception) for another object. */
 PyObject *pyb_atom_name(pyb_state *state, PyObject *object);
 
 #endif
