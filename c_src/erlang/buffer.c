@@ -127,22 +127,22 @@ ERL_NIF_TERM
 buffer_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     ErlNifSInt64 length, max_bytes;
-    uint64_t known_length = STREAM_LENGTH_UNKNOWN;
+    stream_options options = STREAM_OPTIONS_DEFAULT;
     ERL_NIF_TERM term;
     (void)argc;
     if (enif_get_int64(env, argv[0], &length) && length >= 0) {
-        known_length = (uint64_t)length;
+        options.known_length = (uint64_t)length;
     } else if (!enif_is_identical(argv[0], nif_am.am_undefined)) {
         return enif_make_badarg(env);
     }
     if (!enif_get_int64(env, argv[2], &max_bytes) || max_bytes < 0) {
         return enif_make_badarg(env);
     }
-    stream *s = stream_new(known_length);
+    options.max_bytes = (uint64_t)max_bytes;
+    stream *s = stream_new_with(&options);
     if (s == NULL) {
         return error_tuple(env, nif_am.am_enomem);
     }
-    stream_limit(s, (uint64_t)max_bytes);
     bool copies = enif_is_identical(argv[1], nif_am.am_always);
     if (!make_handle(env, s, copies, &term)) {
         return error_tuple(env, nif_am.am_enomem);

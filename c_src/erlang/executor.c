@@ -175,12 +175,12 @@ executor_add_hand(executor *ex)
 
 /* ---- Waits inside Python ---- */
 
-void
+stream_token *
 executor_wait_begin(void)
 {
     worker *w = current_worker;
     if (w == NULL) {
-        return;
+        return NULL;
     }
     executor *ex = w->ex;
     worker *other = NULL;
@@ -194,6 +194,7 @@ executor_wait_begin(void)
     pthread_mutex_unlock(&ex->lock);
     wake(other);
     runtime_thread_parked(+1);
+    return NULL;
 }
 
 void

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../stream/stream.h"
 #include "job.h"
 
 typedef struct executor executor;
@@ -62,7 +63,8 @@ uint64_t executor_taken(executor *ex);
 void executor_add_hand(executor *ex);
 
 /* Around a wait of the calling thread, without the GIL.  No-ops on foreign threads. */
-void executor_wait_begin(void);
+/* wait_begin answers what can cancel the wait, or NULL. */
+stream_token *executor_wait_begin(void);
 void executor_wait_end(void);
 
 #endif

@@ -13,6 +13,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../stream/stream.h"
@@ -38,8 +39,19 @@ typedef struct pyb_state {
     PyObject *incomplete_read; /* erlang.IncompleteReadError(EOFError) */
     PyObject *limit_overrun;   /* erlang.LimitOverrunError(ValueError) */
     PyObject *not_convertible; /* erlang.NotConvertibleError(TypeError) */
+    PyObject *buffer_aborted;  /* erlang.BufferAborted(OSError) */
+    PyObject *cancelled;       /* erlang.Cancelled(BaseException) */
+    PyObject *erlang_error;    /* erlang.ErlangError(Exception) */
     PyObject *unsupported;     /* io.UnsupportedOperation */
 } pyb_state;
+
+/* Why a stream was aborted.  Every reason that is given to stream_abort() is one. */
+typedef struct pyb_reason {
+    stream_reason base; /* first */
+    /* What BufferAborted.reason shall be: a new reference, or NULL with an exception.
+     */
+    PyObject *(*to_python)(pyb_state *state, const struct pyb_reason *reason);
+} pyb_reason;
 
 /* What the module asks of the node.  Python objects are borrowed; results follow the
  * usual conventions (new reference or NULL with an exception set; 0 or -1). */
@@ -51,9 +63,19 @@ typedef struct pyb_host {
     int (*atom)(const char *utf8, size_t size, int create);
     /* The printed form of a handle, as the Erlang shell shows it. */
     PyObject *(*describe)(pyb_handle *handle);
-    /* Around every wait of a Python thread; called without the GIL. */
-    void (*wait_begin)(void);
+    /* erlang.call(name, *args): the result of an Erlang function that was registered
+     * under `name` (a str or an Atom).  Waits without the GIL. */
+    PyObject *(*call)(pyb_state *state, PyObject *name, PyObject *const *args,
+                      Py_ssize_t nargs);
+    /* Around every wait of a Python thread; called without the GIL.  wait_begin()
+     * answers what can cancel the wait, or NULL. */
+    stream_token *(*wait_begin)(void);
     void (*wait_end)(void);
+    /* With the GIL, when a wait ended with STREAM_CANCELLED: -1 with Cancelled set, or
+     * 0 when there is nothing (any more) to tell: wait again. */
+    int (*cancelled)(pyb_state *state);
+    /* In a child of the node after fork(): nothing may wait or reach the node. */
+    bool (*forked)(void);
     /* How long a reader looks before it sleeps. */
     uint32_t (*spin_ns)(void);
 } pyb_host;

@@ -28,13 +28,21 @@ stream_prepare(void)
 stream *
 stream_new(uint64_t known_length)
 {
+    stream_options options = STREAM_OPTIONS_DEFAULT;
+    options.known_length = known_length;
+    return stream_new_with(&options);
+}
+
+stream *
+stream_new_with(const stream_options *options)
+{
     stream *s = stream__alloc(sizeof *s);
     if (s == NULL) {
         return NULL;
     }
     memset(s, 0, sizeof *s);
-    s->known_length = known_length;
-    s->max_bytes = STREAM_OFFSET_MAX;
+    s->known_length = options->known_length;
+    s->max_bytes = options->max_bytes;
     atomic_init(&s->refs, 1);
     atomic_init(&s->shells, 1);
     atomic_init(&s->writer_processor, -1);
@@ -44,12 +52,6 @@ stream_new(uint64_t known_length)
     platform_lock_init(&s->wait_lock);
     stream__chain_init(s);
     return s;
-}
-
-void
-stream_limit(stream *s, uint64_t max_bytes)
-{
-    s->max_bytes = max_bytes;
 }
 
 stream *

@@ -20,9 +20,10 @@
  *
  * SYNCHRONISATION.  Four locks, taken in this order: merge lock (one merge at a
  * time, held while it copies; nobody else waits for it), reader lock (position, scan
- * memory), writer lock (tail, writer state), wait lock (list of waiters, a leaf); the
- * last three for a bounded time each.  Writers take the writer lock and the
- * wait lock only: what readers do under the reader lock never holds up a writer.
+ * memory), writer lock (tail, writer state, parked writes), wait lock (lists of waiters
+ * and watchers, a leaf); the last three for a bounded time each.  A write takes the
+ * writer lock and the wait lock only: what readers do under the reader lock never holds
+ * it up.  A write that parks also takes the reader lock once.
  * Functions named `_locked` need the reader lock; all others take what they need
  * and must be called with no lock of the stream held.
  *
@@ -49,10 +50,17 @@ typedef enum {
     STREAM_NOT_ENDED = -7,   /* SEEK_END before end of data */
     STREAM_TIMEDOUT = -8,    /* the deadline has passed */
     STREAM_INTERRUPTED = -9, /* a signal arrived while waiting */
-    STREAM_TOO_LARGE = -10   /* an offset would pass 2^63-1 */
+    STREAM_TOO_LARGE = -10,  /* an offset would pass max_bytes */
+    STREAM_BUSY = -11,       /* over the high watermark, or others wait before */
+    STREAM_ABORTED = -12,    /* the writer side failed: see stream_abort_reason() */
+    STREAM_CANCELLED = -13   /* the token of the wait was raised */
 } stream_status;
 
-typedef enum { STREAM_WRITER_OPEN, STREAM_WRITER_ENDED } stream_writer_state;
+typedef enum {
+    STREAM_WRITER_OPEN,
+    STREAM_WRITER_ENDED,
+    STREAM_WRITER_ABORTED
+} stream_writer_state;
 typedef enum { STREAM_READER_OPEN, STREAM_READER_CLOSED } stream_reader_state;
 
 #define STREAM_LENGTH_UNKNOWN UINT64_MAX
@@ -74,10 +82,20 @@ void stream_prepare(void);
  * stream is whole, not a cap.  An idle stream costs under 600 bytes.
  * Returns owned: stream_release(). */
 stream *stream_new(uint64_t known_length);
-/* No more than `max_bytes` (at most STREAM_OFFSET_MAX, which is the default) may ever
- * be written: a write past it answers STREAM_TOO_LARGE.  To be called before the stream
- * is shared with another thread. */
-void stream_limit(stream *s, uint64_t max_bytes);
+
+typedef struct stream_options {
+    uint64_t known_length;
+    uint64_t max_bytes;  /* ever written; a write past it answers STREAM_TOO_LARGE */
+    uint64_t high_bytes; /* a write waits while so many or more are unread, */
+    uint64_t low_bytes;  /* until so few or fewer are; low <= high */
+    bool seekable;       /* false: what has been read is freed */
+    bool close_on_last_reader; /* see stream_drop_reader() */
+} stream_options;
+/* Length unknown, no limits, seekable. */
+#define STREAM_OPTIONS_DEFAULT                                                         \
+    ((stream_options){STREAM_LENGTH_UNKNOWN, STREAM_OFFSET_MAX, STREAM_OFFSET_MAX,     \
+                      STREAM_OFFSET_MAX, true, false})
+stream *stream_new_with(const stream_options *options);
 /* Adds a reference and returns the same stream. */
 stream *stream_share(stream *s);
 /* Drops a reference (NULL is fine); the last one frees the chain.  Views stay
@@ -108,20 +126,87 @@ stream_status stream_batch_adopt(stream_batch *batch, const void *bytes, size_t 
 void stream_batch_clear(stream_batch *batch);
 
 /* Links the whole batch in one step and wakes the readers it concerns.  On
- * STREAM_OK the batch is empty again; on failure it is as before.
- * STREAM_OK, STREAM_CLOSED, STREAM_TOO_LARGE. */
+ * STREAM_OK the batch is empty again; on failure it is as before.  Never waits.
+ * STREAM_OK, STREAM_CLOSED, STREAM_ABORTED, STREAM_TOO_LARGE, STREAM_BUSY. */
 stream_status stream_commit(stream *s, stream_batch *batch);
 /* One copied write (no more than a few KiB: it fills the tail's spare room under
  * the writer lock), and one adopted write; both as a batch of one.
- * STREAM_OK, STREAM_CLOSED, STREAM_NOMEM, STREAM_TOO_LARGE. */
+ * As stream_commit(), and STREAM_NOMEM. */
 stream_status stream_append(stream *s, const void *bytes, size_t size);
 stream_status stream_adopt(stream *s, const void *bytes, size_t size,
                            stream_release_fn release, void *arg);
-/* End of data.  The first call wins, later ones change nothing. */
+
+/* A write that waits for room.  The caller keeps it in place from stream_park() until
+ * `notify` has begun or stream_unpark() has answered true. */
+typedef struct stream_parked {
+    struct stream_parked *next, *prev;
+    bool queued; /* writer lock */
+    stream_batch batch;
+    /* Runs once, with no lock held, on whichever thread decided the write: it was
+     * written (STREAM_OK, the batch is empty) or refused (STREAM_CLOSED,
+     * STREAM_ABORTED, STREAM_TOO_LARGE; the batch is the owner's again). */
+    void (*notify)(struct stream_parked *parked, stream_status status);
+} stream_parked;
+
+/* As stream_commit(), but where that answers STREAM_BUSY the batch moves into `parked`
+ * (of which only `notify` is set before) and waits its turn behind those that wait
+ * already: STREAM_AGAIN, and `notify` runs later, or has run already.  Writers are let
+ * in, in order, once the unread bytes have come down to the low mark, until they reach
+ * the high mark; also while a reader waits for more than there is. */
+stream_status stream_park(stream *s, stream_batch *batch, stream_parked *parked);
+/* Gives up: true when it was still waiting: nothing of it is written, `notify` will not
+ * run, and the batch is the caller's.  False: `notify` has run or is about to. */
+bool stream_unpark(stream *s, stream_parked *parked);
+
+/* End of data.  The first of end and abort wins, later ones change nothing.  Writes
+ * that wait are refused. */
 void stream_end(stream *s);
-/* The reader wants no more: writes answer STREAM_CLOSED from now on, waiting
- * readers wake.  What is there can still be read.  Idempotent. */
+
+/* Why a stream was aborted: to be the first member of whatever the host keeps.
+ * `release` runs once, on any thread. */
+typedef struct stream_reason {
+    void (*release)(struct stream_reason *reason);
+} stream_reason;
+/* The stream failed: nobody is to take what has arrived for the whole.  Takes `reason`
+ * (not NULL) in any case, and releases it at once when the stream has ended, was
+ * aborted before, or has all of its known length; then it answers false. */
+bool stream_abort(stream *s, stream_reason *reason);
+/* Borrowed, as long as the stream is held; NULL when it was not aborted. */
+stream_reason *stream_abort_reason(stream *s);
+
+/* The reader wants no more: writes, also waiting ones, answer STREAM_CLOSED from now
+ * on, waiting readers wake.  What is there can still be read.  Idempotent. */
 void stream_close_reader(stream *s);
+
+/* ---- Who is at the ends ---------------------------------------------------- */
+
+/* Counts those who may read (PyBuffers), and those who will bring one about (pending
+ * calls that carry the buffer).  When the last of both is dropped, one reader at least
+ * has been there, and the option close_on_last_reader is set, the reader side closes.
+ */
+void stream_expect_reader(stream *s);
+void stream_add_reader(stream *s);
+void stream_drop_reader(stream *s);
+/* Counts those who may write (terms).  The drop answers true when it was the last and
+ * the stream is not complete: the host then aborts it. */
+void stream_add_writer(stream *s);
+bool stream_drop_writer(stream *s);
+
+/* Wants to know, once, when nobody will read any more.  The caller keeps it in place
+ * until `notify` has begun. */
+typedef struct stream_watcher {
+    struct stream_watcher *next;
+    /* STREAM_OK: complete, and all of it has been read.  STREAM_CLOSED: the reader
+     * closed, the stream was aborted, or it is being freed.  Runs with no lock held. */
+    void (*notify)(struct stream_watcher *watcher, stream_status status);
+} stream_watcher;
+/* May notify at once. */
+void stream_watch(stream *s, stream_watcher *watcher);
+
+/* Something of the host's that goes with the stream: `release(attachment)` runs first
+ * when the stream is freed.  Set once, before the stream is shared. */
+void stream_attach(stream *s, void *attachment, stream_release_fn release);
+void *stream_attachment(stream *s);
 
 /* ---- Looking (no lock; exact for the thread that did the last step) ------ */
 
@@ -132,8 +217,11 @@ typedef struct stream_info {
     uint64_t written_offset; /* bytes ever written */
     uint64_t read_offset;    /* the read position */
     uint64_t retained_bytes; /* segment memory that the chain holds */
-    uint32_t views;          /* pins held by stream_view objects of this stream */
-    uint32_t waiters;
+    uint64_t high_bytes, low_bytes, max_bytes;
+    bool seekable;
+    uint32_t views;   /* pins held by stream_view objects of this stream */
+    uint32_t waiters; /* readers that wait */
+    uint32_t parked;  /* writes that wait */
 } stream_info;
 
 void stream_get_info(stream *s, stream_info *info);
@@ -141,9 +229,12 @@ void stream_get_info(stream *s, stream_info *info);
 uint64_t stream_available(stream *s);
 uint64_t stream_position(stream *s);
 bool stream_reader_closed(stream *s);
-/* No more bytes are to be waited for: ended, the known length has been written,
- * or the reader closed. */
+/* No more bytes are to be waited for: ended, aborted, the known length has been
+ * written, or the reader closed. */
 bool stream_is_whole(stream *s);
+/* Aborted before it was complete (ended, or its known length written). */
+bool stream_is_aborted(stream *s);
+bool stream_is_seekable(stream *s);
 
 /* ---- Reading ----------------------------------------------------------- */
 
@@ -192,7 +283,8 @@ stream_status stream_read_at(stream *s, uint64_t position, void *to, size_t size
 stream_status stream_copy_at(stream *s, uint64_t offset, void *to, size_t size);
 
 /* whence: 0 from the start, 1 from the position, 2 from the end.  STREAM_OK and the
- * new position in *position; STREAM_RANGE, STREAM_NOT_ENDED: nothing changed. */
+ * new position in *position; STREAM_RANGE, STREAM_NOT_ENDED, STREAM_CHANGED (the stream
+ * is not seekable): nothing changed. */
 stream_status stream_seek(stream *s, int64_t offset, int whence, uint64_t *position);
 
 /* Lowest offset in [from, to) at which `needle` lies wholly inside that range.
@@ -237,16 +329,19 @@ void stream_view_release(stream_view *view);
  * `position`.  Waking means: look again. */
 typedef struct stream_want {
     uint64_t position;
-    uint64_t need_offset; /* UINT64_MAX: only when whole */
-    int64_t deadline_ns;  /* CLOCK_MONOTONIC, or STREAM_FOREVER */
-    uint32_t spin_ns;     /* look this long before sleeping */
-    bool interruptible;   /* STREAM_INTERRUPTED when a signal handler has run */
+    uint64_t need_offset;       /* UINT64_MAX: only when whole */
+    int64_t deadline_ns;        /* CLOCK_MONOTONIC, or STREAM_FOREVER */
+    uint32_t spin_ns;           /* look this long before sleeping */
+    bool interruptible;         /* STREAM_INTERRUPTED when a signal handler has run */
+    struct stream_token *token; /* NULL, or what can cancel the wait */
 } stream_want;
 
 /* Waits on the calling thread, which must hold no lock and no GIL.
- * STREAM_OK, STREAM_TIMEDOUT, STREAM_INTERRUPTED. */
+ * STREAM_OK, STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED (at once when the
+ * token is raised already and there is no news). */
 stream_status stream_wait(stream *s, const stream_want *want);
 
 #include "front.h"
+#include "token.h"
 
 #endif
