@@ -7,6 +7,7 @@
 #include "atoms.h"
 #include "runner.h"
 #include "runtime.h"
+#include "shared.h"
 
 /* CPython overflows smaller stacks before it reaches its recursion limit. */
 #define WORKER_STACK_BYTES ((size_t)8 << 20)
@@ -40,7 +41,12 @@ struct executor {
     int submitter; /* processor of the last submit */
 };
 
-static _Thread_local worker *current_worker;
+/* The calling thread's, or NULL. */
+static worker *
+current_worker(void)
+{
+    return pthread_getspecific(rt->worker_key);
+}
 
 /* ---- Life ---- */
 
@@ -178,7 +184,7 @@ executor_add_hand(executor *ex)
 stream_token *
 executor_wait_begin(void)
 {
-    worker *w = current_worker;
+    worker *w = current_worker();
     if (w == NULL) {
         return NULL;
     }
@@ -200,7 +206,7 @@ executor_wait_begin(void)
 void
 executor_wait_end(void)
 {
-    worker *w = current_worker;
+    worker *w = current_worker();
     if (w == NULL) {
         return;
     }
@@ -329,7 +335,7 @@ static void *
 worker_main(void *arg)
 {
     worker *w = arg;
-    current_worker = w;
+    pthread_setspecific(rt->worker_key, w);
     runtime_name_thread(w->ex->context ? "erlpy_context" : "erlpy_pool");
     PyGILState_STATE gil = PyGILState_Ensure();
     w->run = runner_new_gil(w->ex->context);

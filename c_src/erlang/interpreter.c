@@ -7,9 +7,7 @@
 
 #include "host.h"
 #include "python_config.h"
-
-/* sys.executable of the interpreter that runs, to notice a start with another one. */
-static char *running_executable;
+#include "shared.h"
 
 const char *
 interpreter_publish_symbols(void)
@@ -126,7 +124,7 @@ interpreter_start(const runtime_config *config)
     if (PyStatus_Exception(status)) {
         return status_text(status);
     }
-    running_executable = strdup(executable);
+    rt->running_executable = strdup(executable);
     line_buffer_output();
     PyEval_SaveThread();
     return NULL;
@@ -175,7 +173,7 @@ char *
 interpreter_configure(const runtime_config *config)
 {
     if (config->executable != NULL &&
-        strcmp(config->executable, running_executable) != 0) {
+        strcmp(config->executable, rt->running_executable) != 0) {
         return strdup("Python is already running with another venv: restart the node");
     }
     PyGILState_STATE gil = PyGILState_Ensure();

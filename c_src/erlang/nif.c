@@ -10,6 +10,7 @@
 #include "interpreter.h"
 #include "job.h"
 #include "runtime.h"
+#include "shared.h"
 
 /* ---- Starting and stopping ---- */
 
@@ -135,7 +136,7 @@ load(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
 {
     (void)priv_data;
     (void)info;
-    if (interpreter_publish_symbols() != NULL) {
+    if (interpreter_publish_symbols() != NULL || !nif_shared_open()) {
         return 2;
     }
     return open_types(env, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER);

@@ -10,6 +10,7 @@
 #include "../stream/stream.h"
 #include "atoms.h"
 #include "interpreter.h"
+#include "shared.h"
 
 /* A queued job that has not moved for this long gets another worker. */
 #define WATCH_INTERVAL_NS 5000000
@@ -26,26 +27,6 @@ typedef struct context_entry {
     executor *ex;
     struct context_entry *next;
 } context_entry;
-
-static struct {
-    _Atomic int state;         /* written under the lock */
-    executor *pool;            /* made once, before the first UP */
-    runtime_config *config;    /* of the start under way; the main thread's */
-    ErlNifPid owner;           /* lock */
-    context_entry *contexts;   /* lock */
-    int threads;               /* lock: worker threads alive */
-    int parked;                /* lock: those of them that wait for a stream */
-    bool main_running;         /* lock: the main thread exists */
-    bool stop_unanswered;      /* lock: the owner waits for {erlpy, stopped} */
-    platform_event main_event; /* start requested, or the pool is behind */
-    atomic_bool start_asked;
-    atomic_bool watching;
-    atomic_uint spin_ns;
-    atomic_int gil_wanted;
-    int cores;
-} rt = {.state = RUNTIME_DOWN};
-
-static pthread_mutex_t runtime_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void
 runtime_config_free(runtime_config *config)
@@ -76,25 +57,25 @@ runtime_name_thread(const char *name)
 unsigned
 runtime_parallelism(void)
 {
-    return interpreter_has_gil() ? 1 : (unsigned)rt.cores;
+    return interpreter_has_gil() ? 1 : (unsigned)rt->cores;
 }
 
 uint32_t
 runtime_spin_ns(void)
 {
-    return atomic_load_explicit(&rt.spin_ns, memory_order_relaxed);
+    return atomic_load_explicit(&rt->spin_ns, memory_order_relaxed);
 }
 
 void
 runtime_gil_wanted(int change)
 {
-    atomic_fetch_add_explicit(&rt.gil_wanted, change, memory_order_relaxed);
+    atomic_fetch_add_explicit(&rt->gil_wanted, change, memory_order_relaxed);
 }
 
 bool
 runtime_gil_is_wanted(void)
 {
-    return atomic_load_explicit(&rt.gil_wanted, memory_order_relaxed) > 0;
+    return atomic_load_explicit(&rt->gil_wanted, memory_order_relaxed) > 0;
 }
 
 /* ---- Messages to the owner ---- */
@@ -129,15 +110,15 @@ tell_stopped(ErlNifEnv *caller_env, const ErlNifPid *owner)
 static void
 count_threads(ErlNifEnv *caller_env, int alive, int parked)
 {
-    pthread_mutex_lock(&runtime_lock);
-    rt.threads += alive;
-    rt.parked += parked;
-    bool tell = rt.stop_unanswered && rt.threads == rt.parked;
-    ErlNifPid owner = rt.owner;
+    pthread_mutex_lock(&rt->lock);
+    rt->threads += alive;
+    rt->parked += parked;
+    bool tell = rt->stop_unanswered && rt->threads == rt->parked;
+    ErlNifPid owner = rt->owner;
     if (tell) {
-        rt.stop_unanswered = false;
+        rt->stop_unanswered = false;
     }
-    pthread_mutex_unlock(&runtime_lock);
+    pthread_mutex_unlock(&rt->lock);
     if (tell) {
         tell_stopped(caller_env, &owner);
     }
@@ -167,10 +148,10 @@ runtime_thread_parked(int change)
 static ErlNifPid
 set_state(runtime_state state)
 {
-    pthread_mutex_lock(&runtime_lock);
-    atomic_store(&rt.state, state);
-    ErlNifPid owner = rt.owner;
-    pthread_mutex_unlock(&runtime_lock);
+    pthread_mutex_lock(&rt->lock);
+    atomic_store(&rt->state, state);
+    ErlNifPid owner = rt->owner;
+    pthread_mutex_unlock(&rt->lock);
     return owner;
 }
 
@@ -178,14 +159,14 @@ set_state(runtime_state state)
 static void
 take_up(void)
 {
-    char *failure = interpreter_configure(rt.config);
-    atomic_store(&rt.spin_ns, rt.config->spin_ns);
-    unsigned threads = rt.config->threads;
-    runtime_config_free(rt.config);
-    rt.config = NULL;
+    char *failure = interpreter_configure(rt->config);
+    atomic_store(&rt->spin_ns, rt->config->spin_ns);
+    unsigned threads = rt->config->threads;
+    runtime_config_free(rt->config);
+    rt->config = NULL;
     if (failure == NULL) {
-        executor_open(rt.pool);
-        if (!executor_start(rt.pool, threads)) {
+        executor_open(rt->pool);
+        if (!executor_start(rt->pool, threads)) {
             failure = strdup("no thread could be started");
         }
     }
@@ -199,20 +180,20 @@ take_up(void)
 static int64_t
 watch_pool(uint64_t *taken_before)
 {
-    if (!atomic_load(&rt.watching)) {
+    if (!atomic_load(&rt->watching)) {
         return INT64_MAX;
     }
-    if (!executor_is_behind(rt.pool)) {
-        atomic_store(&rt.watching, false);
+    if (!executor_is_behind(rt->pool)) {
+        atomic_store(&rt->watching, false);
         /* A submit may have seen `watching` just before: look once more. */
-        if (!executor_is_behind(rt.pool)) {
+        if (!executor_is_behind(rt->pool)) {
             return INT64_MAX;
         }
-        atomic_store(&rt.watching, true);
+        atomic_store(&rt->watching, true);
     }
-    uint64_t taken = executor_taken(rt.pool);
+    uint64_t taken = executor_taken(rt->pool);
     if (taken == *taken_before) {
-        executor_add_hand(rt.pool);
+        executor_add_hand(rt->pool);
     }
     *taken_before = taken;
     return platform_now_ns() + WATCH_INTERVAL_NS;
@@ -224,13 +205,13 @@ serve_main(void)
     uint64_t taken_before = 0;
     int64_t next_look = INT64_MAX;
     for (;;) {
-        platform_event_wait(&rt.main_event, next_look, 0, false);
-        platform_event_clear(&rt.main_event);
-        if (atomic_exchange(&rt.start_asked, false)) {
+        platform_event_wait(&rt->main_event, next_look, 0, false);
+        platform_event_clear(&rt->main_event);
+        if (atomic_exchange(&rt->start_asked, false)) {
             take_up();
         }
-        if (next_look == INT64_MAX && atomic_load(&rt.watching)) {
-            taken_before = executor_taken(rt.pool);
+        if (next_look == INT64_MAX && atomic_load(&rt->watching)) {
+            taken_before = executor_taken(rt->pool);
             next_look = platform_now_ns() + WATCH_INTERVAL_NS;
         } else if (platform_now_ns() >= next_look) {
             next_look = watch_pool(&taken_before);
@@ -244,12 +225,12 @@ main_thread(void *arg)
     (void)arg;
     runtime_name_thread("erlpy_main");
     stream_prepare();
-    rt.pool = executor_new(false);
+    rt->pool = executor_new(false);
     char *failure =
-        rt.pool == NULL ? strdup("out of memory") : interpreter_start(rt.config);
+        rt->pool == NULL ? strdup("out of memory") : interpreter_start(rt->config);
     if (failure != NULL) {
-        runtime_config_free(rt.config);
-        rt.config = NULL;
+        runtime_config_free(rt->config);
+        rt->config = NULL;
         ErlNifPid owner = set_state(RUNTIME_FAILED);
         tell_started(&owner, failure);
         free(failure);
@@ -263,8 +244,8 @@ main_thread(void *arg)
 void
 runtime_watch_pool(void)
 {
-    if (!atomic_load(&rt.watching) && !atomic_exchange(&rt.watching, true)) {
-        platform_event_set(&rt.main_event);
+    if (!atomic_load(&rt->watching) && !atomic_exchange(&rt->watching, true)) {
+        platform_event_set(&rt->main_event);
     }
 }
 
@@ -273,9 +254,9 @@ runtime_watch_pool(void)
 static bool
 spawn_main_thread(void)
 {
-    platform_event_init(&rt.main_event);
+    platform_event_init(&rt->main_event);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    rt.cores = cores > 0 ? (int)cores : 1;
+    rt->cores = cores > 0 ? (int)cores : 1;
     pthread_t thread;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
@@ -289,53 +270,53 @@ spawn_main_thread(void)
 static runtime_result
 begin_start_locked(runtime_config *config, const ErlNifPid *owner)
 {
-    int before = atomic_load(&rt.state);
+    int before = atomic_load(&rt->state);
     if (before != RUNTIME_DOWN && before != RUNTIME_PARKED) {
         return RUNTIME_BUSY;
     }
-    rt.config = config;
-    rt.owner = *owner;
-    rt.stop_unanswered = false;
-    atomic_store(&rt.state, RUNTIME_STARTING);
-    if (rt.main_running) {
-        atomic_store(&rt.start_asked, true);
-        platform_event_set(&rt.main_event);
+    rt->config = config;
+    rt->owner = *owner;
+    rt->stop_unanswered = false;
+    atomic_store(&rt->state, RUNTIME_STARTING);
+    if (rt->main_running) {
+        atomic_store(&rt->start_asked, true);
+        platform_event_set(&rt->main_event);
         return RUNTIME_OK;
     }
-    rt.main_running = spawn_main_thread();
-    if (rt.main_running) {
+    rt->main_running = spawn_main_thread();
+    if (rt->main_running) {
         return RUNTIME_OK;
     }
-    rt.config = NULL;
-    atomic_store(&rt.state, before);
+    rt->config = NULL;
+    atomic_store(&rt->state, before);
     return RUNTIME_NOMEM;
 }
 
 runtime_result
 runtime_start(runtime_config *config, const ErlNifPid *owner)
 {
-    pthread_mutex_lock(&runtime_lock);
+    pthread_mutex_lock(&rt->lock);
     runtime_result result = begin_start_locked(config, owner);
-    pthread_mutex_unlock(&runtime_lock);
+    pthread_mutex_unlock(&rt->lock);
     return result;
 }
 
 void
 runtime_stop(ErlNifEnv *caller_env)
 {
-    pthread_mutex_lock(&runtime_lock);
-    if (atomic_load(&rt.state) != RUNTIME_UP) {
-        pthread_mutex_unlock(&runtime_lock);
+    pthread_mutex_lock(&rt->lock);
+    if (atomic_load(&rt->state) != RUNTIME_UP) {
+        pthread_mutex_unlock(&rt->lock);
         return;
     }
-    atomic_store(&rt.state, RUNTIME_PARKED);
-    context_entry *contexts = rt.contexts;
-    rt.contexts = NULL;
-    rt.stop_unanswered = true;
+    atomic_store(&rt->state, RUNTIME_PARKED);
+    context_entry *contexts = rt->contexts;
+    rt->contexts = NULL;
+    rt->stop_unanswered = true;
     /* Counted like a worker, so that the answer comes after the last step here. */
-    rt.threads++;
-    pthread_mutex_unlock(&runtime_lock);
-    executor_close(rt.pool, EXECUTOR_ABORT, nif_am.am_stopped, caller_env);
+    rt->threads++;
+    pthread_mutex_unlock(&rt->lock);
+    executor_close(rt->pool, EXECUTOR_ABORT, nif_am.am_stopped, caller_env);
     while (contexts != NULL) {
         context_entry *entry = contexts;
         contexts = entry->next;
@@ -351,7 +332,7 @@ runtime_stop(ErlNifEnv *caller_env)
 executor *
 runtime_pool(void)
 {
-    return atomic_load(&rt.state) == RUNTIME_UP ? rt.pool : NULL;
+    return atomic_load(&rt->state) == RUNTIME_UP ? rt->pool : NULL;
 }
 
 executor *
@@ -362,15 +343,15 @@ runtime_context_new(void)
     if (ex == NULL) {
         goto fail;
     }
-    pthread_mutex_lock(&runtime_lock);
-    bool up = atomic_load(&rt.state) == RUNTIME_UP;
+    pthread_mutex_lock(&rt->lock);
+    bool up = atomic_load(&rt->state) == RUNTIME_UP;
     if (up) {
         entry->ex = executor_share(ex);
-        entry->next = rt.contexts;
-        rt.contexts = entry;
+        entry->next = rt->contexts;
+        rt->contexts = entry;
         executor_open(ex);
     }
-    pthread_mutex_unlock(&runtime_lock);
+    pthread_mutex_unlock(&rt->lock);
     if (!up) {
         goto fail;
     }
@@ -389,8 +370,8 @@ fail:
 void
 runtime_context_remove(executor *ex)
 {
-    pthread_mutex_lock(&runtime_lock);
-    context_entry **at = &rt.contexts;
+    pthread_mutex_lock(&rt->lock);
+    context_entry **at = &rt->contexts;
     while (*at != NULL && (*at)->ex != ex) {
         at = &(*at)->next;
     }
@@ -398,7 +379,7 @@ runtime_context_remove(executor *ex)
     if (entry != NULL) {
         *at = entry->next;
     }
-    pthread_mutex_unlock(&runtime_lock);
+    pthread_mutex_unlock(&rt->lock);
     if (entry == NULL) {
         return;
     }

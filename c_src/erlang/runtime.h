@@ -9,7 +9,7 @@
  * The interpreter is never finalised: extension modules do not survive it, and threads
  * that come back later would die.
  *
- * LOCK.  `runtime_lock` guards the state and the list of contexts; an executor's lock
+ * LOCK.  rt->lock guards the state and the list of contexts; an executor's lock
  * may be taken under it, never the other way round.
  */
 #ifndef ERLPY_RUNTIME_H

@@ -1,0 +1,23 @@
+/*
+ * nif_env.h: sending from code that does not know who called it.
+ *
+ * enif_send() wants the environment of the calling NIF when it runs on a scheduler, and
+ * NULL on a thread of ours.  A notice of the stream comes from whichever thread took
+ * the step that it tells of, so a NIF says for the time of a call which environment it
+ * has.
+ */
+#ifndef ERLPY_NIF_ENV_H
+#define ERLPY_NIF_ENV_H
+
+#include <erl_nif.h>
+#include <stdbool.h>
+
+/* Around a piece of a NIF, a destructor or another callback of the node that may lead
+ * to nif_send(): `env` is the one it was called with.  They do not nest. */
+void nif_env_enter(ErlNifEnv *env);
+void nif_env_leave(void);
+
+/* As enif_send(), from anywhere.  False: the process is not alive. */
+bool nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg);
+
+#endif

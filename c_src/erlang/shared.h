@@ -1,0 +1,73 @@
+/*
+ * shared.h: what all copies of this library in one process have in common.
+ *
+ *   copy loaded first            copy loaded later (upgrade)
+ *     rt ---> [ nif_shared ] <--- rt
+ *               layout, keys, runtime, ...
+ *
+ * CPython exists once a process, and threads of ours run in the copy that started them
+ * for good.  So all state of the room that a copy may change lives in one heap object
+ * that the first copy makes, the node passes on through priv_data, and nobody frees.
+ *
+ * Per copy are: the atoms (the same values in each), the pointers to the resource types
+ * (an upgrade takes the types over as they are), the jobs that are kept for reuse (a
+ * job is malloc memory and two environments of the node: it may be made by one copy and
+ * kept by another, and each keeps some of its own), and counters that hold for one call
+ * of one function.
+ */
+#ifndef ERLPY_SHARED_H
+#define ERLPY_SHARED_H
+
+#include <erl_nif.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../stream/platform.h"
+
+/* To be raised whenever something changes that two copies reach: this struct, and what
+ * hangs on it (executors, workers, jobs, resources, streams, pyb_state, pyb_host). */
+#define NIF_LAYOUT 1
+
+struct executor;
+struct context_entry;
+struct runtime_config;
+
+typedef struct nif_shared {
+    uint64_t layout; /* first for ever: NIF_LAYOUT of the copy that made this */
+
+    /* What a thread is to all copies (a _Thread_local would be one a copy). */
+    pthread_key_t worker_key; /* executor.c: the worker that it is, or NULL */
+    pthread_key_t env_key; /* nif_env.c: the environment of the NIF it is in, or NULL */
+
+    /* runtime.c */
+    pthread_mutex_t lock;
+    _Atomic int state;              /* written under the lock */
+    struct executor *pool;          /* made once, before the first UP */
+    struct runtime_config *config;  /* of the start under way; the main thread's */
+    ErlNifPid owner;                /* lock */
+    struct context_entry *contexts; /* lock */
+    int threads;                    /* lock: worker threads alive */
+    int parked;                     /* lock: those of them that wait for a stream */
+    bool main_running;              /* lock: the main thread exists */
+    bool stop_unanswered;           /* lock: the owner waits for {erlpy, stopped} */
+    platform_event main_event;      /* start requested, or the pool is behind */
+    atomic_bool start_asked;
+    atomic_bool watching;
+    atomic_uint spin_ns;
+    atomic_int gil_wanted;
+    int cores;
+
+    /* interpreter.c: sys.executable of the interpreter that runs, to notice a start
+     * with another one. */
+    char *running_executable;
+} nif_shared;
+
+/* Set at load, before any other function of the room runs. */
+extern nif_shared *rt;
+
+/* Makes the object unless this copy has one.  False: no memory. */
+bool nif_shared_open(void);
+
+#endif
