@@ -2,16 +2,18 @@
 
 #include "shared.h"
 
-void
+ErlNifEnv *
 nif_env_enter(ErlNifEnv *env)
 {
+    ErlNifEnv *before = pthread_getspecific(rt->env_key);
     pthread_setspecific(rt->env_key, env);
+    return before;
 }
 
 void
-nif_env_leave(void)
+nif_env_leave(ErlNifEnv *before)
 {
-    pthread_setspecific(rt->env_key, NULL);
+    pthread_setspecific(rt->env_key, before);
 }
 
 bool

@@ -13,9 +13,10 @@
 #include <stdbool.h>
 
 /* Around a piece of a NIF, a destructor or another callback of the node that may lead
- * to nif_send(): `env` is the one it was called with.  They do not nest. */
-void nif_env_enter(ErlNifEnv *env);
-void nif_env_leave(void);
+ * to nif_send(): `env` is the one it was called with.  A destructor may run inside a
+ * NIF: what enter answers is to be given to the leave that goes with it. */
+ErlNifEnv *nif_env_enter(ErlNifEnv *env);
+void nif_env_leave(ErlNifEnv *before);
 
 /* As enif_send(), from anywhere.  False: the process is not alive. */
 bool nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg);
