@@ -86,19 +86,86 @@ stream__chain_locate_locked(stream *s, uint64_t offset, struct stream_link *hint
     return link;
 }
 
+/* ---- Freeing what has been read ---- */
+
+/* The links from `first` on have left the chain. */
+static void
+discard_locked(stream *s, struct stream_link *first, struct stream_link *last)
+{
+    if (s->trash == NULL) {
+        atomic_fetch_add(&s->front.attention, 1);
+    }
+    atomic_store_explicit(&last->next, s->trash, memory_order_relaxed);
+    s->trash = first;
+    s->generation++;
+}
+
+/* The tail is the writers'.  When all has been read, and no room in it is worth
+ * keeping, the chain becomes empty; not now if a writer is at work. */
+static void
+trim_tail_locked(stream *s)
+{
+    struct stream_link *tail = s->front.cursor.link;
+    uint64_t position = stream__position(s);
+    if (tail == &s->anchor || stream__segment_is_owned(stream__segment_of(tail)) ||
+        stream__written(s) != position || !platform_trylock(&s->writer_lock)) {
+        return;
+    }
+    bool all = stream__written(s) == position &&
+               atomic_load_explicit(&s->tail, memory_order_relaxed) == tail;
+    if (all) {
+        s->anchor.offset = position;
+        atomic_store_explicit(&s->anchor.next, NULL, memory_order_relaxed);
+        atomic_store_explicit(&s->tail, &s->anchor, memory_order_release);
+    }
+    platform_unlock(&s->writer_lock);
+    if (all) {
+        s->front.cursor.link = &s->anchor;
+        s->front.cursor.at = s->front.cursor.end = s->anchor.data;
+        discard_locked(s, tail, tail);
+    }
+}
+
+void
+stream__trim_locked(stream *s)
+{
+    struct stream_link *first = stream__next(&s->anchor);
+    struct stream_link *keep = s->front.cursor.link;
+    if (s->seekable) {
+        return;
+    }
+    if (keep != &s->anchor && keep != first) {
+        struct stream_link *last = keep->prev;
+        s->anchor.offset = keep->offset;
+        keep->prev = &s->anchor;
+        atomic_store_explicit(&s->anchor.next, keep, memory_order_release);
+        discard_locked(s, first, last);
+    }
+    if (s->front.cursor.at == s->front.cursor.end) {
+        trim_tail_locked(s);
+    }
+}
+
+/* ---- The cursor ---- */
+
 void
 stream__cursor_refresh_locked(stream *s)
 {
     struct stream_cursor *cursor = &s->front.cursor;
     uint64_t written = stream__written(s);
+    bool read_up = false;
     for (;;) {
         uint64_t end = stream__link_end(cursor->link, written);
         cursor->end = cursor->link->data + (end - cursor->link->offset);
+        read_up = read_up || cursor->at == cursor->end;
         if (cursor->at < cursor->end || end == written) {
-            return;
+            break;
         }
         cursor->link = stream__next(cursor->link);
         cursor->at = cursor->link->data;
+    }
+    if (read_up) {
+        stream__trim_locked(s);
     }
 }
 
@@ -106,7 +173,7 @@ void
 stream__cursor_set_locked(stream *s, uint64_t offset)
 {
     struct stream_link *link = &s->anchor;
-    if (offset > 0) {
+    if (offset > s->anchor.offset) {
         link = stream__chain_locate_locked(s, offset - 1, NULL);
     }
     s->front.cursor.link = link;

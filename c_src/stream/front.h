@@ -25,7 +25,9 @@ struct stream_front {
     uint64_t told;       /* the position that those who wait were last woken for */
     uint64_t line_clear; /* no newline in [position, line_clear) */
     char gap[64];        /* what follows is read by writers too, and seldom written */
-    _Atomic(uint32_t) waiters;
+    /* Waiters, watchers, parked writes, and one for links that are to be freed: while
+     * there are any, unlocking looks for what they need. */
+    _Atomic(uint32_t) attention;
 };
 
 /* A stream begins with its front. */
@@ -35,7 +37,7 @@ stream__front(stream *s)
     return (struct stream_front *)(void *)s;
 }
 
-void stream__unlock_and_wake(stream *s);
+void stream__unlock_and_look(stream *s);
 void stream__drain_links_locked(stream *s, uint64_t size);
 stream_status stream__line_further_locked(stream *s, uint64_t limit,
                                           const uint8_t **data, uint64_t *size);
@@ -52,18 +54,18 @@ stream_reader_lock(stream *s)
     bias_lock_take(&stream__front(s)->lock);
 }
 
-/* No fence between a store to `position` and the load of `waiters`: whoever begins to
+/* No fence between a store to `position` and the load of `attention`: whoever begins to
  * wait counts itself first and then looks at the position under this lock (see wait.c).
  */
 static inline void
 stream_reader_unlock(stream *s)
 {
     struct stream_front *front = stream__front(s);
-    if (PLATFORM_LIKELY(atomic_load_explicit(&front->waiters, memory_order_relaxed) ==
+    if (PLATFORM_LIKELY(atomic_load_explicit(&front->attention, memory_order_relaxed) ==
                         0)) {
         bias_unlock(&front->lock);
     } else {
-        stream__unlock_and_wake(s);
+        stream__unlock_and_look(s);
     }
 }
 

@@ -79,6 +79,7 @@ struct stream_find_memory {
     uint8_t needle[];
 };
 
+/* A reader that waits. */
 struct stream_waiter {
     struct stream_waiter *next, *prev;
     uint64_t position;
@@ -97,19 +98,32 @@ struct stream {
     /* Seldom written, read by both sides. */
     uint64_t known_length;
     uint64_t max_bytes;
+    uint64_t high_bytes, low_bytes;
+    bool seekable;
+    bool close_on_last_reader;
+    void *attachment;
+    stream_release_fn release_attachment;
+    _Atomic(uint32_t) readers; /* at this end, or expected */
+    atomic_bool had_reader;
+    _Atomic(uint32_t) writers;
+    _Atomic(stream_reason *) reason; /* set before `writer` becomes ABORTED */
     _Atomic(uint32_t) writer; /* stream_writer_state; set under the writer lock */
     _Atomic(uint32_t) reader; /* stream_reader_state; set under the writer lock */
     _Atomic(uint32_t) refs;
     _Atomic(uint32_t) shells; /* views, and one for the stream: this memory's users */
     platform_lock merge_lock; /* one merge at a time */
     platform_lock wait_lock;
-    struct stream_waiter *waiting; /* wait lock; its length is front.waiters */
+    struct stream_waiter *waiting; /* wait lock, as the next */
+    struct stream_watcher *watching;
+    _Atomic(uint32_t) waiter_count;  /* length of `waiting` */
+    _Atomic(uint32_t) watcher_count; /* length of `watching` */
 
     /* Reader lock. */
-    uint32_t generation; /* counts removals of links; writer lock too */
+    uint32_t generation; /* counts removals of links */
     uint32_t line_generation;
     struct stream_link *line_hint; /* the link searched last, if of line_generation */
     struct stream_find_memory *find;
+    struct stream_link *trash; /* has left the chain; freed after the lock */
     char gap[CACHE_LINE_BYTES];
 
     /* Writer lock.  The atomics are read by anyone. */
@@ -119,6 +133,9 @@ struct stream {
     _Atomic(struct stream_link *) tail;
     _Atomic(uint64_t) retained; /* sum of the capacities in the chain */
     struct stream_link anchor;  /* the empty first link: no chain is empty */
+    struct stream_parked *parked, *last_parked; /* in the order of their turn */
+    bool admitting;                             /* one is between queue and chain */
+    _Atomic(uint32_t) parked_count;
 };
 
 static inline stream_segment *
@@ -150,6 +167,23 @@ static inline void
 stream__position_set_locked(stream *s, uint64_t position)
 {
     atomic_store_explicit(&s->front.position, position, memory_order_release);
+}
+
+/* Complete: nothing that may still happen changes that all bytes are there. */
+static inline bool
+stream__is_complete(stream *s)
+{
+    return atomic_load(&s->writer) == STREAM_WRITER_ENDED ||
+           atomic_load(&s->written) >= s->known_length;
+}
+
+/* Under `mark` unread bytes.  A reader that waits lacks bytes, however many there are:
+ * while one does, marks mean nothing, or both sides would wait for ever. */
+static inline bool
+stream__has_room(stream *s, uint64_t mark)
+{
+    uint64_t position = atomic_load_explicit(&s->front.position, memory_order_acquire);
+    return stream__written(s) - position < mark || atomic_load(&s->waiter_count) != 0;
 }
 
 static inline uint64_t
@@ -216,7 +250,7 @@ struct stream_run {
 
 void stream__run_begin(struct stream_run *run, uint64_t offset, uint64_t to);
 /* Gives up the last spans and pins the next ones: run->count of them, 0 at the end.
- * STREAM_OK, STREAM_RANGE. */
+ * STREAM_OK, STREAM_RANGE, STREAM_CHANGED (they have been freed). */
 stream_status stream__run_next(stream *s, struct stream_run *run);
 void stream__run_end(struct stream_run *run);
 /* Copies what is left of the run, and ends it. */
@@ -228,13 +262,45 @@ stream_status stream__run_copy(stream *s, struct stream_run *run, uint8_t *to);
 const uint8_t *stream__scan(const uint8_t *hay, size_t hay_size, const uint8_t *needle,
                             size_t needle_size);
 
-/* ---- wait.c ---- */
+/* Reader lock.  Unless the stream is seekable, takes the links behind the cursor out of
+ * the chain; unlocking frees them. */
+void stream__trim_locked(stream *s);
 
-/* Wakes the waiters that have something to look at.  No lock may be held. */
+/* ---- write.c ---- */
+
+/* Writer lock.  May so many bytes be written at all?  And now, too? */
+stream_status stream__check_open_locked(stream *s, uint64_t size);
+stream_status stream__check_write_locked(stream *s, uint64_t size);
+/* Writer lock.  Fills the room of the tail; false when there is not enough. */
+bool stream__fill_tail_locked(stream *s, const void *bytes, size_t size);
+/* Writer lock.  Puts the batch, whose links are numbered, behind the tail. */
+void stream__link_batch_locked(stream *s, const stream_batch *batch, uint64_t capacity);
+/* Moves the offsets of the links of a batch, which count from `from`, to `to`. */
+void stream__number_links(stream *s, struct stream_link *link, uint64_t from,
+                          uint64_t to);
+uint64_t stream__batch_capacity(const stream_batch *batch);
+/* A few copied bytes, which belong into the room of the tail. */
+bool stream__batch_is_small_copy(const stream_batch *batch);
+
+/* ---- park.c: no lock may be held ---- */
+
+/* Lets parked writes in as far as there is room, or refuses them. */
+void stream__admit(stream *s);
+
+/* ---- wait.c: no lock may be held ---- */
+
+/* Wakes the waiters that have something to look at. */
 void stream__wake(stream *s);
+
+/* ---- ends.c: no lock may be held ---- */
+
+/* Notifies the watchers if their moment has come; all of them when `ending`. */
+void stream__tell_watchers(stream *s, bool ending);
 
 /* ---- stream.c ---- */
 
+/* After a change by the writer side: wakes, admits and notifies whom it concerns. */
+void stream__unlock_writer_and_look(stream *s);
 /* Drops one user of the memory of the stream itself. */
 void stream__shell_release(stream *s);
 

@@ -51,6 +51,7 @@ stream__drain_links_locked(stream *s, uint64_t size)
     uint64_t position = stream__position(s) + size;
     stream__cursor_set_locked(s, position);
     stream__position_set_locked(s, position);
+    stream__trim_locked(s);
 }
 
 /* ---- Runs ---- */
@@ -104,13 +105,17 @@ stream__run_next(stream *s, struct stream_run *run)
     if (run->offset >= run->to) {
         return STREAM_OK;
     }
+    stream_status status = STREAM_OK;
     stream_reader_lock(s);
-    bool there = run->to <= stream__written(s);
-    if (there) {
+    if (run->to > stream__written(s)) {
+        status = STREAM_RANGE;
+    } else if (run->offset < s->anchor.offset) {
+        status = STREAM_CHANGED;
+    } else {
         pin_spans_locked(s, run);
     }
     stream_reader_unlock(s);
-    return there ? STREAM_OK : STREAM_RANGE;
+    return status;
 }
 
 stream_status
@@ -186,9 +191,12 @@ seek_target(uint64_t base, int64_t offset, uint64_t written, uint64_t *target)
 static stream_status
 seek_locked(stream *s, int64_t offset, int whence, uint64_t *position)
 {
-    bool whole = stream_is_whole(s);
+    bool whole = stream_is_whole(s) && !stream_is_aborted(s);
     uint64_t written = stream__written(s);
     uint64_t base = 0;
+    if (!s->seekable) {
+        return STREAM_CHANGED;
+    }
     if (whence == 1) {
         base = stream__position(s);
     } else if (whence == 2) {

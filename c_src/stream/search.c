@@ -236,6 +236,9 @@ find_first_locked(stream *s, struct find *f, uint64_t from, uint64_t to)
         return STREAM_RANGE;
     }
     f->offset = recall_locked(s, f->needle, f->needle_size, from);
+    if (f->offset < s->anchor.offset) {
+        return STREAM_CHANGED;
+    }
     if (f->offset >= to || to - f->offset < f->needle_size) {
         return STREAM_AGAIN;
     }

@@ -9,7 +9,7 @@ chain_is_valid(stream *s)
 {
     uint64_t written = stream__written(s), capacity = 0;
     struct stream_link *link = &s->anchor, *next;
-    if (link->prev != NULL || link->offset != 0) {
+    if (link->prev != NULL || (s->seekable && link->offset != 0) || s->trash != NULL) {
         return false;
     }
     while ((next = stream__next(link)) != NULL) {
@@ -20,7 +20,7 @@ chain_is_valid(stream *s)
                       segment->limit <= segment->bytes + segment->capacity_bytes;
         if (next->prev != link || end <= next->offset || !inside ||
             segment->home != s || atomic_load(&segment->refs) == 0 ||
-            (link == &s->anchor && next->offset != 0)) {
+            (link == &s->anchor && next->offset != s->anchor.offset)) {
             return false;
         }
         capacity += segment->capacity_bytes;
@@ -29,7 +29,7 @@ chain_is_valid(stream *s)
     return link == atomic_load(&s->tail) &&
            stream__link_end(link, written) == written &&
            capacity == atomic_load(&s->retained) &&
-           (link != &s->anchor || written == 0);
+           (link != &s->anchor || written == s->anchor.offset);
 }
 
 static bool
@@ -62,7 +62,43 @@ waiters_are_valid(stream *s)
         previous = w;
         count++;
     }
-    return count == atomic_load(&s->front.waiters);
+    return count == atomic_load(&s->waiter_count);
+}
+
+static bool
+parked_are_valid(stream *s)
+{
+    uint32_t count = 0;
+    stream_parked *previous = NULL;
+    for (stream_parked *p = s->parked; p != NULL; p = p->next) {
+        if (p->prev != previous || !p->queued || p->batch.size_bytes == 0) {
+            return false;
+        }
+        previous = p;
+        count++;
+    }
+    return previous == s->last_parked && count == atomic_load(&s->parked_count);
+}
+
+static bool
+watchers_are_valid(stream *s)
+{
+    uint32_t count = 0;
+    for (stream_watcher *w = s->watching; w != NULL; w = w->next) {
+        count++;
+    }
+    return count == atomic_load(&s->watcher_count);
+}
+
+static bool
+counts_are_valid(stream *s)
+{
+    uint32_t attention = atomic_load(&s->waiter_count) + atomic_load(&s->parked_count) +
+                         atomic_load(&s->watcher_count);
+    return atomic_load(&s->refs) > 0 && atomic_load(&s->shells) > 0 &&
+           attention == atomic_load(&s->front.attention) &&
+           (atomic_load(&s->writer) == STREAM_WRITER_ABORTED) ==
+               (atomic_load(&s->reason) != NULL);
 }
 
 bool
@@ -73,7 +109,7 @@ stream__validate(stream *s)
     platform_lock_take(&s->writer_lock);
     platform_lock_take(&s->wait_lock);
     bool valid = chain_is_valid(s) && cursor_is_valid(s) && waiters_are_valid(s) &&
-                 atomic_load(&s->refs) > 0 && atomic_load(&s->shells) > 0;
+                 parked_are_valid(s) && watchers_are_valid(s) && counts_are_valid(s);
     platform_unlock(&s->wait_lock);
     platform_unlock(&s->writer_lock);
     stream_reader_unlock(s);

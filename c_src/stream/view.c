@@ -164,6 +164,7 @@ struct merge {
     stream_segment *block;     /* pinned; where the bytes come together */
     uint8_t *room;             /* in the block, for `from` */
     struct stream_link *first; /* holds `from` */
+    uint32_t generation;       /* in which `first` is in the chain */
     struct stream_run run;     /* its hint holds the last byte in the end */
 };
 
@@ -211,7 +212,7 @@ plan_merge(stream *s, struct merge *m, stream_view *view)
     }
     stream__run_begin(&m->run, m->from, m->to);
     m->run.hint = m->first;
-    m->run.generation = s->generation;
+    m->generation = m->run.generation = s->generation;
     stream_reader_unlock(s);
     return status;
 }
@@ -282,16 +283,24 @@ exchange_locked(stream *s, struct merge *m, struct stream_link **gone)
     return stop;
 }
 
-static void
+/* False when links of the plan have been read and freed meanwhile. */
+static bool
 exchange(stream *s, struct merge *m)
 {
-    struct stream_link *gone;
+    struct stream_link *gone = NULL, *stop = NULL;
     stream_reader_lock(s);
-    platform_lock_take(&s->writer_lock);
-    struct stream_link *stop = exchange_locked(s, m, &gone);
-    platform_unlock(&s->writer_lock);
+    bool same = s->generation == m->generation;
+    if (same) {
+        platform_lock_take(&s->writer_lock);
+        stop = exchange_locked(s, m, &gone);
+        platform_unlock(&s->writer_lock);
+        stream__trim_locked(s);
+    }
     stream_reader_unlock(s);
-    atomic_fetch_sub(&s->retained, stream__chain_free(gone, stop));
+    if (same) {
+        atomic_fetch_sub(&s->retained, stream__chain_free(gone, stop));
+    }
+    return same;
 }
 
 static stream_status
@@ -306,11 +315,10 @@ merge_unread(stream *s, stream_view *view)
         return STREAM_NOMEM;
     }
     status = stream__run_copy(s, &m.run, m.room);
-    if (status != STREAM_OK) {
+    if (status != STREAM_OK || !exchange(s, &m)) {
         stream__segment_unpin(m.block);
-        return status;
+        return STREAM_CHANGED;
     }
-    exchange(s, &m);
     view_of(m.block, m.room - (m.from - m.position), (size_t)(m.to - m.position), view);
     return STREAM_OK;
 }
@@ -319,7 +327,10 @@ stream_status
 stream_view_all(stream *s, stream_view *view)
 {
     platform_lock_take(&s->merge_lock);
-    stream_status status = merge_unread(s, view);
+    stream_status status;
+    do {
+        status = merge_unread(s, view);
+    } while (status == STREAM_CHANGED);
     platform_unlock(&s->merge_lock);
     return status;
 }

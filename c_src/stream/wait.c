@@ -1,8 +1,8 @@
 /*
  * wait.c: readers that wait, and those who wake them.
  *
- * A waiter queues itself (which counts it in `waiters`), then looks once more, then
- * sleeps.  Whoever changes something first publishes it, then looks at `waiters`.
+ * A waiter queues itself (which counts it in `attention`), then looks once more, then
+ * sleeps.  Whoever changes something first publishes it, then looks at `attention`.
  *  - written, ended, closed: both sides are sequentially consistent, so one of the
  *    two sees the other.
  *  - position: it moves under the reader lock, and so that moving it costs no fence,
@@ -11,7 +11,7 @@
  *
  * The waker takes waiters off the list under the wait lock and notifies them after.
  * A waiter that gives up and finds itself off the list has to wait for that notice:
- * the waker holds a pointer to it.
+ * the waker holds a pointer to it.  A token that is raised is such a waker, too.
  */
 #include "internal.h"
 
@@ -38,7 +38,8 @@ enqueue(stream *s, struct stream_waiter *waiter)
     }
     s->waiting = waiter;
     waiter->queued = true;
-    atomic_fetch_add(&s->front.waiters, 1);
+    atomic_fetch_add(&s->waiter_count, 1);
+    atomic_fetch_add(&s->front.attention, 1);
     platform_unlock(&s->wait_lock);
 }
 
@@ -54,7 +55,8 @@ remove_locked(stream *s, struct stream_waiter *waiter)
         waiter->next->prev = waiter->prev;
     }
     waiter->queued = false;
-    atomic_fetch_sub(&s->front.waiters, 1);
+    atomic_fetch_sub(&s->waiter_count, 1);
+    atomic_fetch_sub(&s->front.attention, 1);
 }
 
 /* False when a waker has it already. */
@@ -96,6 +98,8 @@ stream__wake(stream *s)
 
 struct thread_waiter {
     struct stream_waiter waiter; /* first */
+    stream *stream;
+    bool cancelled; /* by whoever took it off the list, before the notice */
     platform_event event;
 };
 
@@ -152,11 +156,26 @@ look_again(stream *s, const stream_want *want)
     return news;
 }
 
+/* By a token, whose lock keeps the waiter in place. */
+static void
+cancel_thread(void *arg)
+{
+    struct thread_waiter *self = arg;
+    if (dequeue(self->stream, &self->waiter)) {
+        self->cancelled = true;
+        notify_thread(&self->waiter);
+    }
+}
+
+/* A reader that waits for more than there is lets the writers go on. */
 static platform_wait_result
 sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
 {
     platform_wait_result result = PLATFORM_SET;
     enqueue(s, &self->waiter);
+    if (atomic_load(&s->parked_count) != 0) {
+        stream__admit(s);
+    }
     if (!look_again(s, want)) {
         result = platform_event_wait(&self->event, want->deadline_ns, 0,
                                      want->interruptible);
@@ -179,10 +198,22 @@ stream_wait(stream *s, const stream_want *want)
     }
     struct thread_waiter self = {.waiter = {.position = want->position,
                                             .need_offset = want->need_offset,
-                                            .notify = notify_thread}};
+                                            .notify = notify_thread},
+                                 .stream = s};
     platform_event_init(&self.event);
-    platform_wait_result result = sleep_queued(s, want, &self);
+    platform_wait_result result = PLATFORM_SET;
+    if (want->token == NULL) {
+        result = sleep_queued(s, want, &self);
+    } else if (stream_token_enter(want->token, cancel_thread, &self)) {
+        result = sleep_queued(s, want, &self);
+        stream_token_leave(want->token);
+    } else {
+        self.cancelled = true;
+    }
     platform_event_destroy(&self.event);
+    if (self.cancelled) {
+        return STREAM_CANCELLED;
+    }
     if (result == PLATFORM_TIMEDOUT) {
         return STREAM_TIMEDOUT;
     }
