@@ -4,14 +4,7 @@
 #include "executor.h"
 #include "job.h"
 #include "runtime.h"
-
-/* Copying a larger request takes too long for a normal scheduler; nesting beyond the
- * second limit counts as large. */
-#define REQUEST_MAX_TERMS 10000
-#define REQUEST_MAX_DEPTH 100
-/* A request of so few terms, and without binaries, may stay until its job is used
- * again. */
-#define REQUEST_LIGHT_TERMS 100
+#include "weight.h"
 
 typedef struct context_handle {
     executor *ex;
@@ -105,70 +98,6 @@ is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 
 /* ---- Jobs ---- */
 
-typedef struct weight {
-    int budget;      /* terms that may still be counted */
-    bool references; /* met something that may keep a buffer or bytes alive */
-} weight;
-
-static bool weigh(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth);
-
-static bool
-weigh_map(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth)
-{
-    ErlNifMapIterator at;
-    ERL_NIF_TERM key, value;
-    bool counted = true;
-    enif_map_iterator_create(env, term, &at, ERL_NIF_MAP_ITERATOR_FIRST);
-    while (counted && enif_map_iterator_get_pair(env, &at, &key, &value)) {
-        counted = weigh(env, key, w, depth) && weigh(env, value, w, depth);
-        enif_map_iterator_next(env, &at);
-    }
-    enif_map_iterator_destroy(env, &at);
-    return counted;
-}
-
-static bool
-weigh_tuple(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth)
-{
-    int arity;
-    const ERL_NIF_TERM *elements;
-    enif_get_tuple(env, term, &arity, &elements);
-    for (int i = 0; i < arity; i++) {
-        if (!weigh(env, elements[i], w, depth)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Counts the terms in `term`; false once the budget is used up. */
-static bool
-weigh(ErlNifEnv *env, ERL_NIF_TERM term, weight *w, int depth)
-{
-    ERL_NIF_TERM head;
-    if (--w->budget < 0 || ++depth > REQUEST_MAX_DEPTH) {
-        return false;
-    }
-    while (enif_get_list_cell(env, term, &head, &term)) {
-        if (!weigh(env, head, w, depth)) {
-            return false;
-        }
-    }
-    switch (enif_term_type(env, term)) {
-    case ERL_NIF_TERM_TYPE_TUPLE:
-        return weigh_tuple(env, term, w, depth);
-    case ERL_NIF_TERM_TYPE_MAP:
-        return weigh_map(env, term, w, depth);
-    case ERL_NIF_TERM_TYPE_BITSTRING:
-    case ERL_NIF_TERM_TYPE_REFERENCE:
-    case ERL_NIF_TERM_TYPE_FUN:
-        w->references = true;
-        return true;
-    default:
-        return true;
-    }
-}
-
 static executor *
 target_of(ErlNifEnv *env, ERL_NIF_TERM target)
 {
@@ -212,11 +141,9 @@ submit_large_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 ERL_NIF_TERM
 submit_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    weight w = {.budget = REQUEST_MAX_TERMS};
-    if (weigh(env, argv[2], &w, 0)) {
-        bool light =
-            !w.references && w.budget > REQUEST_MAX_TERMS - REQUEST_LIGHT_TERMS;
-        return queue_job(env, argv, light);
+    weight w = weigh(env, argv[2]);
+    if (w != WEIGHT_LARGE) {
+        return queue_job(env, argv, w == WEIGHT_LIGHT);
     }
     return enif_schedule_nif(env, "submit", ERL_NIF_DIRTY_JOB_CPU_BOUND,
                              submit_large_nif, argc, argv);
