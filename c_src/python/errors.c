@@ -148,6 +148,88 @@ static PyType_Spec overrun_spec = {
     .slots = overrun_slots,
 };
 
+static int
+erlang_error_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || count < 2 || count > 3) {
+        PyErr_SetString(PyExc_TypeError, "ErlangError(kind, reason, stacktrace='') "
+                                         "takes two or three positional arguments");
+        return -1;
+    }
+    return ((PyTypeObject *)PyExc_Exception)->tp_init(self, args, kwargs);
+}
+
+static PyObject *
+erlang_error_kind(PyObject *self, void *Py_UNUSED(ignored))
+{
+    return argument_at(self, 0, "kind");
+}
+
+static PyObject *
+erlang_error_reason(PyObject *self, void *Py_UNUSED(ignored))
+{
+    return argument_at(self, 1, "reason");
+}
+
+static PyObject *
+erlang_error_stacktrace(PyObject *self, void *Py_UNUSED(ignored))
+{
+    PyObject *text = argument_at(self, 2, "stacktrace");
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        text = PyUnicode_FromString("");
+    }
+    return text;
+}
+
+/* "error: badarith", "throw: ('not_found', 7)" */
+static PyObject *
+erlang_error_str(PyObject *self)
+{
+    PyObject *text = NULL;
+    PyObject *kind = erlang_error_kind(self, NULL);
+    PyObject *reason = kind != NULL ? erlang_error_reason(self, NULL) : NULL;
+    if (reason != NULL) {
+        text = PyUnicode_FromFormat(PyUnicode_Check(reason) ? "%S: %S" : "%S: %R", kind,
+                                    reason);
+    }
+    Py_XDECREF(reason);
+    Py_XDECREF(kind);
+    return text;
+}
+
+PyDoc_STRVAR(
+    erlang_error_doc,
+    "ErlangError(kind, reason, stacktrace='')\n--\n\n"
+    "An Erlang function that erlang.call() ran has failed.\n\n"
+    "kind: 'error', 'exit' or 'throw'.\n"
+    "reason: the reason as a Python value, or its printed text when it has no\n"
+    "counterpart in Python.\n"
+    "stacktrace: the error as Erlang's shell shows it.");
+
+static PyGetSetDef erlang_error_getset[] = {
+    {"kind", erlang_error_kind, NULL, "'error', 'exit' or 'throw'.", NULL},
+    {"reason", erlang_error_reason, NULL, "The reason, or its printed text.", NULL},
+    {"stacktrace", erlang_error_stacktrace, NULL,
+     "The error as Erlang's shell shows it.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot erlang_error_slots[] = {
+    {Py_tp_doc, (void *)(uintptr_t)erlang_error_doc},
+    {Py_tp_init, erlang_error_init},
+    {Py_tp_str, erlang_error_str},
+    {Py_tp_getset, erlang_error_getset},
+    {0, NULL},
+};
+
+static PyType_Spec erlang_error_spec = {
+    .name = "erlang.ErlangError",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = erlang_error_slots,
+};
+
 static PyObject *
 add_error(PyObject *module, PyType_Spec *spec, PyObject *base)
 {
@@ -179,7 +261,11 @@ pyb__add_errors(PyObject *module, pyb_state *state)
         return -1;
     }
     state->limit_overrun = add_error(module, &overrun_spec, PyExc_ValueError);
-    return state->limit_overrun != NULL ? add_not_convertible(module, state) : -1;
+    if (state->limit_overrun == NULL) {
+        return -1;
+    }
+    state->erlang_error = add_error(module, &erlang_error_spec, PyExc_Exception);
+    return state->erlang_error != NULL ? add_not_convertible(module, state) : -1;
 }
 
 /* The exception is made before anything is consumed: it may be refused memory. */

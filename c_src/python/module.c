@@ -71,7 +71,42 @@ PyDoc_STRVAR(send_doc, "send($module, to, term)\n--\n\n"
                        "term: anything that converts to an Erlang term.\n"
                        "Raises RuntimeError outside of an Erlang node.");
 
+static PyObject *
+module_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyb_state *state = PyModule_GetState(module);
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError,
+                        "call() missing required argument 'name' (pos 1)");
+        return NULL;
+    }
+    if (!PyUnicode_Check(args[0]) && pyb_atom_name(state, args[0]) == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "call() argument 'name' must be a str or an Atom, not %.200s",
+                     Py_TYPE(args[0])->tp_name);
+        return NULL;
+    }
+    const pyb_host *host = pyb_get_host();
+    if (host == NULL || host->call == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "no Erlang node to call");
+        return NULL;
+    }
+    return host->call(state, args[0], args + 1, nargs - 1);
+}
+
+PyDoc_STRVAR(
+    call_doc,
+    "call($module, name, /, *args)\n--\n\n"
+    "Call an Erlang function and wait for its result.\n\n"
+    "name: a str or Atom under which py:register_function/2 knows it.\n"
+    "args: its arguments, anything that converts to Erlang terms.\n"
+    "The function runs in an Erlang process of its own.  Raises ErlangError\n"
+    "when it fails or there is none of that name, NotConvertibleError when an\n"
+    "argument or the result has no counterpart on the other side, RuntimeError\n"
+    "outside of an Erlang node and when erlpy is not running there.");
+
 static PyMethodDef module_methods[] = {
+    {"call", (PyCFunction)(void (*)(void))module_call, METH_FASTCALL, call_doc},
     {"send", (PyCFunction)(void (*)(void))module_send, METH_FASTCALL | METH_KEYWORDS,
      send_doc},
     {NULL, NULL, 0, NULL},
@@ -146,6 +181,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->incomplete_read);
     Py_VISIT(state->limit_overrun);
     Py_VISIT(state->not_convertible);
+    Py_VISIT(state->erlang_error);
     Py_VISIT(state->unsupported);
     return 0;
 }
@@ -163,6 +199,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->incomplete_read);
     Py_CLEAR(state->limit_overrun);
     Py_CLEAR(state->not_convertible);
+    Py_CLEAR(state->erlang_error);
     Py_CLEAR(state->unsupported);
     return 0;
 }

@@ -6,14 +6,25 @@ from typing_extensions import Buffer
 
 __all__ = [
     "Atom",
+    "ErlangError",
     "IncompleteReadError",
     "LimitOverrunError",
     "NotConvertibleError",
     "Pid",
     "PyBuffer",
     "Ref",
+    "call",
     "send",
 ]
+
+class ErlangError(Exception):
+    def __init__(self, kind: str, reason: Any, stacktrace: str = "", /) -> None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def reason(self) -> Any: ...
+    @property
+    def stacktrace(self) -> str: ...
 
 class IncompleteReadError(EOFError):
     def __init__(self, partial: bytes, expected: int | None, /) -> None: ...
@@ -96,4 +107,5 @@ class PyBuffer:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
+def call(name: str | Atom, /, *args: Any) -> Any: ...
 def send(to: Pid | Atom | str, term: Any) -> Any: ...

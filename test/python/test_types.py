@@ -8,11 +8,13 @@ import pytest
 import erlang
 from erlang import (
     Atom,
+    ErlangError,
     IncompleteReadError,
     LimitOverrunError,
     NotConvertibleError,
     Pid,
     Ref,
+    call,
     send,
 )
 
@@ -91,7 +93,40 @@ def test_send_needs_a_node():
             send(*args)
 
 
+def test_call_without_node():
+    for name in ["name", Atom("name")]:
+        with pytest.raises(RuntimeError, match="no Erlang node"):
+            call(name, 1, 2)
+    with pytest.raises(TypeError, match="'name'"):
+        call()
+    with pytest.raises(TypeError, match="'name' must be a str or an Atom, not bytes"):
+        call(b"name")
+    with pytest.raises(TypeError):
+        call(name="name")
+
+
 class TestErrors:
+    def test_erlang_error(self):
+        error = ErlangError("throw", ("not_found", 7), "trace")
+        assert isinstance(error, Exception)
+        assert (error.kind, error.reason, error.stacktrace) == (
+            "throw",
+            ("not_found", 7),
+            "trace",
+        )
+        assert str(error) == "throw: ('not_found', 7)"
+        assert str(ErlangError("error", "badarith")) == "error: badarith"
+        assert ErlangError("error", "badarith").stacktrace == ""
+        error.add_note("a note")
+        copied = pickle.loads(pickle.dumps(error))
+        assert (type(copied), copied.args) == (ErlangError, error.args)
+        assert copied.__notes__ == ["a note"]
+        for args in [(), (1,), (1, 2, 3, 4)]:
+            with pytest.raises(TypeError):
+                ErlangError(*args)
+        with pytest.raises(TypeError):
+            ErlangError("error", reason=1)
+
     def test_incomplete_read(self):
         error = IncompleteReadError(b"ab", 5)
         assert isinstance(error, EOFError)
