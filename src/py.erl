@@ -28,6 +28,7 @@
 -export([eval/1, eval/2, eval/3, eval/4, exec/1, exec/2, exec/3]).
 -export([cast/3, cast/4, cast/5]).
 -export([spawn_call/3, spawn_call/4, spawn_call/5, await/1, await/2]).
+-export([register_function/2, unregister_function/1]).
 -export([start_contexts/0, start_contexts/1, stop_contexts/0, context/0, context/1]).
 -export([version/0]).
 
@@ -226,6 +227,34 @@ await(Ref, Timeout) when is_reference(Ref) ->
     badarg({await, [Ref, Timeout]}, Timeout, "not a timeout");
 await(Ref, Timeout) ->
     badarg({await, [Ref, Timeout]}, Ref, "not a reference").
+
+%% ---- From Python to Erlang -------------------------------------------------------------
+
+%% @doc Lets Python call `Fun' as `erlang.call(Name, *args)'.
+%%
+%% Each call runs in a process of its own and gets the converted arguments; its value is
+%% that of `erlang.call', where an error, exit or throw arrives as `erlang.ErlangError'. The
+%% process is killed when the Python code that waits for it is cancelled. A name that is
+%% taken gets the new function. A registration lasts until
+%% {@link unregister_function/1} or until the application stops, and belongs to no
+%% process. `{error, not_started}': the application is not running.
+-spec register_function(name(), function()) -> ok | {error, not_started}.
+register_function(Name, Fun) when is_function(Fun) ->
+    erlpy_callbacks:register(function_name(Name, {register_function, [Name, Fun]}), Fun);
+register_function(Name, Fun) ->
+    erlpy_error:badarg_at(?MODULE, {register_function, [Name, Fun]}, 2, "not a function").
+
+%% @doc Takes a function back from Python. Calls of it that run go on. `ok' also when
+%% there is none of this name.
+-spec unregister_function(name()) -> ok.
+unregister_function(Name) ->
+    erlpy_callbacks:unregister(function_name(Name, {unregister_function, [Name]})).
+
+function_name(Name, Who) ->
+    case name(Name, Who) of
+        Atom when is_atom(Atom) -> atom_to_binary(Atom);
+        Binary -> text(Binary, Who)
+    end.
 
 %% ---- Contexts ----------------------------------------------------------------------------
 

@@ -6,20 +6,26 @@
 -export([start/4, stop/0, version/0, priv_dir/0]).
 -export([context_new/0, context_destroy/1, is_context/1]).
 -export([submit/4, cancel/1]).
+-export([callback_take/1, callback_reply/2]).
 -export([buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1]).
 
--export_type([job/0, request/0]).
+-export_type([job/0, request/0, callback/0, answer/0]).
 
 -nifs([
     start/4, stop/0, version/0,
     context_new/0, context_destroy/1, is_context/1,
     submit/4, cancel/1,
+    callback_take/1, callback_reply/2,
     buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1
 ]).
 
 -on_load(load/0).
 
 -opaque job() :: reference().
+-opaque callback() :: reference().
+-type answer() ::
+    {ok, term()}
+    | {error | exit | throw, Reason :: term(), ReasonText :: binary(), Text :: binary()}.
 -type name() :: atom() | binary().
 -type request() ::
     {call, Module :: name(), Function :: name(), Args :: list(), Kwargs :: map()}
@@ -67,6 +73,12 @@ submit(_Target, _Ref, _Request, _Cancellable) -> erlang:nif_error(not_loaded).
 
 -spec cancel(job()) -> cancelled | replied.
 cancel(_Job) -> erlang:nif_error(not_loaded).
+
+-spec callback_take(callback()) -> {Name :: binary(), Args :: list()} | gone.
+callback_take(_Call) -> erlang:nif_error(not_loaded).
+
+-spec callback_reply(callback(), answer()) -> ok.
+callback_reply(_Call, _Answer) -> erlang:nif_error(not_loaded).
 
 -spec buffer_new(non_neg_integer() | undefined, auto | always, non_neg_integer()) ->
     {ok, reference()} | {error, enomem}.

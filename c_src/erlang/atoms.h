@@ -32,6 +32,9 @@
     X(system_limit)                                                                    \
     X(py_response)                                                                     \
     X(erlpy)                                                                           \
+    X(erlpy_callbacks)                                                                 \
+    X(abandon)                                                                         \
+    X(gone)                                                                            \
     X(erlpy_runtime)                                                                   \
     X(started)                                                                         \
     X(relay)                                                                           \

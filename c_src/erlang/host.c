@@ -3,6 +3,7 @@
 #include <erl_nif.h>
 
 #include "atoms.h"
+#include "callback.h"
 #include "convert.h"
 #include "executor.h"
 #include "runtime.h"
@@ -135,6 +136,7 @@ host_table(void)
         .send = host_send,
         .atom = host_atom,
         .describe = host_describe,
+        .call = callback_call_gil,
         .wait_begin = executor_wait_begin,
         .wait_end = executor_wait_end,
         .spin_ns = runtime_spin_ns,

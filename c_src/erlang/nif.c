@@ -6,6 +6,7 @@
 
 #include "atoms.h"
 #include "buffer.h"
+#include "callback.h"
 #include "context.h"
 #include "interpreter.h"
 #include "job.h"
@@ -126,7 +127,7 @@ open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
     nif_atoms_init(env);
     return buffer_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
-                   job_open_type(env, flags) != 0
+                   job_open_type(env, flags) != 0 || callback_open_type(env, flags) != 0
                ? 1
                : 0;
 }
@@ -159,6 +160,8 @@ static ErlNifFunc functions[] = {
     {"is_context", 1, is_context_nif, 0},
     {"submit", 4, submit_nif, 0},
     {"cancel", 1, cancel_nif, 0},
+    {"callback_take", 1, callback_take_nif, 0},
+    {"callback_reply", 2, callback_reply_nif, 0},
     {"buffer_new", 3, buffer_new_nif, 0},
     {"buffer_write", 2, buffer_write_nif, 0},
     {"buffer_close", 1, buffer_close_nif, 0},

@@ -1,0 +1,84 @@
+"""Functions for the tests of erlang.call()."""
+
+import os
+import pickle
+import threading
+import time
+
+import erlang
+
+outcome = []
+
+
+def call(name, args):
+    return erlang.call(name, *args)
+
+
+def call_atom(name, args):
+    return erlang.call(erlang.Atom(name), *args)
+
+
+def failure(name, args):
+    """What erlang.call() raised."""
+    try:
+        erlang.call(name, *args)
+    except erlang.ErlangError as error:
+        copied = pickle.loads(pickle.dumps(error))
+        assert (copied.args, copied.__notes__) == (error.args, error.__notes__)
+        return [error.kind, error.reason, error.stacktrace, str(error)]
+    except (RuntimeError, TypeError) as error:
+        return [type(error).__name__, str(error)]
+    return None
+
+
+def call_with_object():
+    erlang.call("echo", 1, object())
+
+
+def call_from_threads(threads, count):
+    """Every thread makes `count` calls; the sum of what they got wrong."""
+    wrong = []
+
+    def work(first):
+        for n in range(first, first + count):
+            if erlang.call("double", n) != 2 * n:
+                wrong.append(n)
+
+    workers = [threading.Thread(target=work, args=(n * count,)) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return len(wrong)
+
+
+def call_in_thread(name, args):
+    """In a thread that nobody joins; its outcome is there later."""
+    outcome.clear()
+
+    def work():
+        try:
+            outcome.append(["value", erlang.call(name, *args)])
+        except Exception as error:
+            outcome.append([type(error).__name__, str(error)])
+
+    threading.Thread(target=work).start()
+
+
+def call_until_it_fails(name, path):
+    """In a thread of its own, which writes to a file how it ended."""
+
+    def work():
+        while True:
+            try:
+                erlang.call(name)
+            except RuntimeError as error:
+                with open(path + ".new", "w", encoding="utf-8") as file:
+                    file.write(f"{type(error).__name__}: {error}")
+                os.rename(path + ".new", path)
+                return
+            except erlang.ErlangError:
+                pass
+            time.sleep(0.005)
+
+    threading.Thread(target=work).start()
