@@ -10,6 +10,7 @@
 #include "executor.h"
 #include "host.h"
 #include "runtime.h"
+#include "shared.h"
 #include "weight.h"
 
 typedef enum {
@@ -37,10 +38,7 @@ typedef struct callback_handle {
     callback *call;
 } callback_handle;
 
-static struct {
-    ErlNifResourceType *type;
-    atomic_uint_fast64_t last_id;
-} callbacks;
+static ErlNifResourceType *callback_type;
 
 /* ---- Life ---- */
 
@@ -90,7 +88,7 @@ callback_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
     if (type == NULL) {
         return -1;
     }
-    callbacks.type = type;
+    callback_type = type;
     return 0;
 }
 
@@ -98,7 +96,7 @@ static callback *
 callback_of(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     void *object;
-    return enif_get_resource(env, term, callbacks.type, &object)
+    return enif_get_resource(env, term, callback_type, &object)
                ? ((callback_handle *)object)->call
                : NULL;
 }
@@ -144,7 +142,7 @@ new_callback(pyb_state *state, PyObject *name, PyObject *const *args, Py_ssize_t
     atomic_init(&call->state, CALLBACK_WAITING);
     atomic_init(&call->request_env, env);
     platform_event_init(&call->event);
-    call->id = atomic_fetch_add(&callbacks.last_id, 1);
+    call->id = atomic_fetch_add(&rt->last_call_id, 1);
     if (write_request(state, call, env, name, args, nargs)) {
         return call;
     }
@@ -155,7 +153,7 @@ new_callback(pyb_state *state, PyObject *name, PyObject *const *args, Py_ssize_t
 static bool
 call_term(ErlNifEnv *env, callback *call, ERL_NIF_TERM *term)
 {
-    callback_handle *handle = enif_alloc_resource(callbacks.type, sizeof *handle);
+    callback_handle *handle = enif_alloc_resource(callback_type, sizeof *handle);
     if (handle == NULL) {
         return false;
     }

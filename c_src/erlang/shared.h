@@ -59,6 +59,8 @@ typedef struct nif_shared {
     atomic_int gil_wanted;
     int cores;
 
+    atomic_uint_fast64_t last_call_id; /* callback.c */
+
     /* interpreter.c: sys.executable of the interpreter that runs, to notice a start
      * with another one. */
     char *running_executable;
