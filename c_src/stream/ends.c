@@ -54,9 +54,12 @@ reading_status(stream *s, bool ending)
                                                                      : STREAM_AGAIN;
 }
 
+/* A reader has moved the position and looks at the state, or a writer has changed the
+ * state and looks at the position: with the fence one of the two sees the other. */
 void
 stream__tell_watchers(stream *s, bool ending)
 {
+    atomic_thread_fence(memory_order_seq_cst);
     stream_status status = reading_status(s, ending);
     if (status == STREAM_AGAIN) {
         return;
