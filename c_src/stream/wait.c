@@ -169,21 +169,38 @@ cancel_thread(void *arg)
 
 /* A reader that waits for more than there is lets the writers go on. */
 static platform_wait_result
-sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
+sleep_in_list(stream *s, const stream_want *want, struct thread_waiter *self)
 {
-    platform_wait_result result = PLATFORM_SET;
-    enqueue(s, &self->waiter);
     if (atomic_load(&s->parked_count) != 0) {
         stream__admit(s);
     }
-    if (!look_again(s, want)) {
-        result = platform_event_wait(&self->event, want->deadline_ns, 0,
-                                     want->interruptible);
+    if (look_again(s, want)) {
+        return PLATFORM_SET;
+    }
+    return platform_event_wait(&self->event, want->deadline_ns, 0, want->interruptible);
+}
+
+/* The token is shown a waiter that is in the list already: one that is raised from then
+ * on finds it there. */
+static platform_wait_result
+sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
+{
+    platform_wait_result result = PLATFORM_SET;
+    bool raised = false;
+    enqueue(s, &self->waiter);
+    if (want->token == NULL) {
+        result = sleep_in_list(s, want, self);
+    } else if (stream_token_enter(want->token, cancel_thread, self)) {
+        result = sleep_in_list(s, want, self);
+        stream_token_leave(want->token);
+    } else {
+        raised = true;
     }
     if (!dequeue(s, &self->waiter)) {
         platform_event_wait(&self->event, INT64_MAX, 0, false);
         return PLATFORM_SET;
     }
+    self->cancelled = raised;
     return result;
 }
 
@@ -193,6 +210,9 @@ stream_wait(stream *s, const stream_want *want)
     if (has_news(s, want->position, want->need_offset) || spin(s, want)) {
         return STREAM_OK;
     }
+    if (want->token != NULL && stream_token_is_raised(want->token)) {
+        return STREAM_CANCELLED;
+    }
     if (want->deadline_ns != STREAM_FOREVER && want->deadline_ns <= platform_now_ns()) {
         return STREAM_TIMEDOUT;
     }
@@ -201,15 +221,7 @@ stream_wait(stream *s, const stream_want *want)
                                             .notify = notify_thread},
                                  .stream = s};
     platform_event_init(&self.event);
-    platform_wait_result result = PLATFORM_SET;
-    if (want->token == NULL) {
-        result = sleep_queued(s, want, &self);
-    } else if (stream_token_enter(want->token, cancel_thread, &self)) {
-        result = sleep_queued(s, want, &self);
-        stream_token_leave(want->token);
-    } else {
-        self.cancelled = true;
-    }
+    platform_wait_result result = sleep_queued(s, want, &self);
     platform_event_destroy(&self.event);
     if (self.cancelled) {
         return STREAM_CANCELLED;
