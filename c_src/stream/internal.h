@@ -47,7 +47,6 @@
 #    define RUN_SPANS           8
 /* Window for matches over seams that needs no allocation. */
 #    define FIND_STACK_BYTES    ((size_t)1024)
-/* How many lines are looked for ahead, and how far. */
 /* Room for a needle that is remembered: few are longer, so it is taken once. */
 #    define FIND_LEAST_BYTES    ((size_t)64)
 #endif
@@ -177,13 +176,16 @@ stream__is_complete(stream *s)
            atomic_load(&s->written) >= s->known_length;
 }
 
-/* Under `mark` unread bytes.  A reader that waits lacks bytes, however many there are:
- * while one does, marks mean nothing, or both sides would wait for ever. */
+/* A reader waits that has not got what it waits for. */
+bool stream__reader_lacks_bytes(stream *s);
+
+/* Under `mark` unread bytes.  While a reader lacks bytes, however many there are, marks
+ * mean nothing, or both sides would wait for ever. */
 static inline bool
 stream__has_room(stream *s, uint64_t mark)
 {
     uint64_t position = atomic_load_explicit(&s->front.position, memory_order_acquire);
-    return stream__written(s) - position < mark || atomic_load(&s->waiter_count) != 0;
+    return stream__written(s) - position < mark || stream__reader_lacks_bytes(s);
 }
 
 static inline uint64_t

@@ -110,7 +110,7 @@ stream__admit(stream *s)
     stream_parked *parked;
     stream_status status = STREAM_OK;
     /* Only from the low mark on; then up to the high one. */
-    uint64_t mark = s->low_bytes + 1;
+    uint64_t mark = stream__least(s->low_bytes + 1, s->high_bytes);
     while (atomic_load(&s->parked_count) != 0 &&
            (parked = take_turn(s, mark, &status)) != NULL) {
         if (status == STREAM_OK) {

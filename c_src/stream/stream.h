@@ -86,8 +86,8 @@ stream *stream_new(uint64_t known_length);
 typedef struct stream_options {
     uint64_t known_length;
     uint64_t max_bytes;  /* ever written; a write past it answers STREAM_TOO_LARGE */
-    uint64_t high_bytes; /* a write waits while so many or more are unread, */
-    uint64_t low_bytes;  /* until so few or fewer are; low <= high */
+    uint64_t high_bytes; /* > 0; a write waits while so many or more are unread, */
+    uint64_t low_bytes;  /* until so few or fewer, and fewer than high, are */
     bool seekable;       /* false: what has been read is freed */
     bool close_on_last_reader; /* see stream_drop_reader() */
 } stream_options;
@@ -136,8 +136,9 @@ stream_status stream_append(stream *s, const void *bytes, size_t size);
 stream_status stream_adopt(stream *s, const void *bytes, size_t size,
                            stream_release_fn release, void *arg);
 
-/* A write that waits for room.  The caller keeps it in place from stream_park() until
- * `notify` has begun or stream_unpark() has answered true. */
+/* A write that waits for room.  The caller keeps it in place, and a reference to the
+ * stream, from stream_park() until `notify` has begun or stream_unpark() has answered
+ * true. */
 typedef struct stream_parked {
     struct stream_parked *next, *prev;
     bool queued; /* writer lock */
@@ -152,7 +153,7 @@ typedef struct stream_parked {
  * (of which only `notify` is set before) and waits its turn behind those that wait
  * already: STREAM_AGAIN, and `notify` runs later, or has run already.  Writers are let
  * in, in order, once the unread bytes have come down to the low mark, until they reach
- * the high mark; also while a reader waits for more than there is. */
+ * the high mark; also while a reader in stream_wait() has not got what it needs. */
 stream_status stream_park(stream *s, stream_batch *batch, stream_parked *parked);
 /* Gives up: true when it was still waiting: nothing of it is written, `notify` will not
  * run, and the batch is the caller's.  False: `notify` has run or is about to. */

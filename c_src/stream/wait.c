@@ -72,6 +72,21 @@ dequeue(stream *s, struct stream_waiter *waiter)
     return queued;
 }
 
+bool
+stream__reader_lacks_bytes(stream *s)
+{
+    bool lacks = false;
+    if (atomic_load(&s->waiter_count) != 0) {
+        platform_lock_take(&s->wait_lock);
+        for (struct stream_waiter *waiter = s->waiting; waiter != NULL && !lacks;
+             waiter = waiter->next) {
+            lacks = !has_news(s, waiter->position, waiter->need_offset);
+        }
+        platform_unlock(&s->wait_lock);
+    }
+    return lacks;
+}
+
 void
 stream__wake(stream *s)
 {
