@@ -2,9 +2,10 @@
  * chain.c: the links of a stream and the read cursor on them.  Takes no lock: the
  * caller holds the one that each function names.
  *
- * Links are added by writers (writer lock) and removed by merging (both locks).  So a
- * reader that holds its lock may follow `next` and `prev` while writers add: `next` is
- * published, and `prev` and `offset` are set before.
+ * Links are added by writers (writer lock) and removed by merging (both locks) and by
+ * trimming (reader lock; both for the tail).  So a reader that holds its lock may
+ * follow `next` and `prev` while writers add: `next` is published, and `prev` and
+ * `offset` are set before.
  */
 #include "internal.h"
 
@@ -100,6 +101,14 @@ discard_locked(stream *s, struct stream_link *first, struct stream_link *last)
     s->generation++;
 }
 
+/* A slab's room is for the writes to come; what a merge has made may be large. */
+static bool
+is_worth_keeping(stream_segment *segment)
+{
+    return stream__segment_is_owned(segment) &&
+           segment->capacity_bytes <= SLAB_MOST_BYTES;
+}
+
 /* The tail is the writers'.  When all has been read, and no room in it is worth
  * keeping, the chain becomes empty; not now if a writer is at work. */
 static void
@@ -107,7 +116,7 @@ trim_tail_locked(stream *s)
 {
     struct stream_link *tail = s->front.cursor.link;
     uint64_t position = stream__position(s);
-    if (tail == &s->anchor || stream__segment_is_owned(stream__segment_of(tail)) ||
+    if (tail == &s->anchor || is_worth_keeping(stream__segment_of(tail)) ||
         stream__written(s) != position || !platform_trylock(&s->writer_lock)) {
         return;
     }
@@ -129,11 +138,11 @@ trim_tail_locked(stream *s)
 void
 stream__trim_locked(stream *s)
 {
-    struct stream_link *first = stream__next(&s->anchor);
-    struct stream_link *keep = s->front.cursor.link;
     if (s->seekable) {
         return;
     }
+    struct stream_link *first = stream__next(&s->anchor);
+    struct stream_link *keep = s->front.cursor.link;
     if (keep != &s->anchor && keep != first) {
         struct stream_link *last = keep->prev;
         s->anchor.offset = keep->offset;

@@ -38,7 +38,7 @@ stream__front(stream *s)
 }
 
 void stream__unlock_and_look(stream *s);
-void stream__drain_links_locked(stream *s, uint64_t size);
+void stream__drain_further_locked(stream *s, uint64_t size);
 stream_status stream__line_further_locked(stream *s, uint64_t limit,
                                           const uint8_t **data, uint64_t *size);
 
@@ -73,8 +73,8 @@ static inline void
 stream_drain_locked(stream *s, uint64_t size)
 {
     struct stream_front *front = stream__front(s);
-    if (!PLATFORM_LIKELY(size <= (size_t)(front->cursor.end - front->cursor.at))) {
-        stream__drain_links_locked(s, size);
+    if (!PLATFORM_LIKELY(size < (size_t)(front->cursor.end - front->cursor.at))) {
+        stream__drain_further_locked(s, size);
         return;
     }
     front->cursor.at += size;

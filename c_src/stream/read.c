@@ -45,13 +45,22 @@ stream_copy_locked(stream *s, void *to, size_t size)
     }
 }
 
+/* To the end of the cursor's link, or past it. */
 void
-stream__drain_links_locked(stream *s, uint64_t size)
+stream__drain_further_locked(stream *s, uint64_t size)
 {
+    struct stream_cursor *cursor = &s->front.cursor;
     uint64_t position = stream__position(s) + size;
-    stream__cursor_set_locked(s, position);
     stream__position_set_locked(s, position);
-    stream__trim_locked(s);
+    if (size > (size_t)(cursor->end - cursor->at)) {
+        stream__cursor_set_locked(s, position);
+        stream__trim_locked(s);
+        return;
+    }
+    cursor->at += size;
+    if (!s->seekable) {
+        stream__cursor_refresh_locked(s);
+    }
 }
 
 /* ---- Runs ---- */

@@ -1,10 +1,10 @@
 /*
  * stream.c: locks, life and the states of a stream.
  *
- * Lock order: merge lock, reader lock, writer lock, wait lock.  Nobody but a merge
- * holds two of the first three, and it holds reader and writer lock together only to
- * exchange pointers.  The wait lock is a leaf.  The merge lock is held while merging
- * copies; only other merges wait for it.
+ * Lock order: token, merge lock, reader lock, writer lock, wait lock.  Reader and
+ * writer lock are held together only to exchange pointers: by a merge, and by a reader
+ * that frees the tail, which only tries the second.  The wait lock is a leaf.  The
+ * merge lock is held while merging copies; only other merges wait for it.
  *
  *            | write      end      abort                    close_reader
  *   open     | open       ended    aborted (if incomplete)  reader closed
@@ -41,7 +41,7 @@ stream_new_with(const stream_options *options)
     }
     memset(s, 0, sizeof *s);
     s->known_length = options->known_length;
-    s->max_bytes = options->max_bytes;
+    s->max_bytes = stream__least(options->max_bytes, STREAM_OFFSET_MAX);
     s->high_bytes = options->high_bytes;
     s->low_bytes = options->low_bytes;
     s->seekable = options->seekable;

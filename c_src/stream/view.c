@@ -194,7 +194,7 @@ extend_block_locked(stream *s, struct merge *m)
 
 /* STREAM_OK: no merge is needed, the view is made.  STREAM_AGAIN: the plan is. */
 static stream_status
-plan_merge(stream *s, struct merge *m, stream_view *view)
+plan_merge(stream *s, struct merge *m, bool may_extend, stream_view *view)
 {
     stream_reader_lock(s);
     m->whole = stream_is_whole(s);
@@ -207,7 +207,7 @@ plan_merge(stream *s, struct merge *m, stream_view *view)
     if (size <= SIZE_MAX) {
         status = view_short_locked(s, (size_t)size, view);
     }
-    if (status == STREAM_AGAIN && !extend_block_locked(s, m)) {
+    if (status == STREAM_AGAIN && !(may_extend && extend_block_locked(s, m))) {
         m->first = s->front.cursor.link;
     }
     stream__run_begin(&m->run, m->from, m->to);
@@ -303,11 +303,13 @@ exchange(stream *s, struct merge *m)
     return same;
 }
 
+/* A new block that has no place in the chain any more still shows what was unread when
+ * the merge began.  The room of an older one is for what is in the chain only. */
 static stream_status
-merge_unread(stream *s, stream_view *view)
+merge_unread(stream *s, bool may_extend, stream_view *view)
 {
     struct merge m;
-    stream_status status = plan_merge(s, &m, view);
+    stream_status status = plan_merge(s, &m, may_extend, view);
     if (status != STREAM_AGAIN) {
         return status;
     }
@@ -315,7 +317,7 @@ merge_unread(stream *s, stream_view *view)
         return STREAM_NOMEM;
     }
     status = stream__run_copy(s, &m.run, m.room);
-    if (status != STREAM_OK || !exchange(s, &m)) {
+    if (status != STREAM_OK || (!exchange(s, &m) && m.from != m.position)) {
         stream__segment_unpin(m.block);
         return STREAM_CHANGED;
     }
@@ -327,10 +329,10 @@ stream_status
 stream_view_all(stream *s, stream_view *view)
 {
     platform_lock_take(&s->merge_lock);
-    stream_status status;
-    do {
-        status = merge_unread(s, view);
-    } while (status == STREAM_CHANGED);
+    stream_status status = merge_unread(s, true, view);
+    while (status == STREAM_CHANGED) {
+        status = merge_unread(s, false, view);
+    }
     platform_unlock(&s->merge_lock);
     return status;
 }
