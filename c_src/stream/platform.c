@@ -83,6 +83,22 @@ platform_processor(void)
 #endif
 }
 
+int64_t
+platform_thread_cpu_ns(pthread_t thread)
+{
+#if defined(_POSIX_THREAD_CPUTIME) && _POSIX_THREAD_CPUTIME >= 0
+    clockid_t clock;
+    struct timespec used;
+    if (pthread_getcpuclockid(thread, &clock) == 0 &&
+        clock_gettime(clock, &used) == 0) {
+        return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+    }
+#else
+    (void)thread;
+#endif
+    return 0;
+}
+
 bool
 platform_spin_begin(void)
 {

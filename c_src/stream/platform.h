@@ -46,6 +46,8 @@ void platform_fence_all_threads(void);
  * is waited for notes its own: to spin on that very processor would keep it from
  * running. */
 int platform_processor(void);
+/* Processor time of a thread that lives; always 0 where that cannot be told. */
+int64_t platform_thread_cpu_ns(pthread_t thread);
 /* Before a busy wait of some microseconds: false when as many threads as there are
  * processors are in one already, and sleeping is better.  After true, the other. */
 bool platform_spin_begin(void);
