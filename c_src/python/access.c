@@ -24,7 +24,7 @@ pyb__outcome
 pyb__wait(stream *s, uint64_t position, uint64_t need_offset)
 {
     const pyb_host *host = pyb_get_host();
-    const stream_want want = {
+    stream_want want = {
         .position = position,
         .need_offset = need_offset,
         .deadline_ns = STREAM_FOREVER,
@@ -37,13 +37,17 @@ pyb__wait(stream *s, uint64_t position, uint64_t need_offset)
     stream_status status;
     Py_BEGIN_ALLOW_THREADS
     if (host != NULL && host->wait_begin != NULL) {
-        host->wait_begin();
+        want.token = host->wait_begin();
     }
     status = stream_wait(s, &want);
     if (host != NULL && host->wait_end != NULL) {
         host->wait_end();
     }
     Py_END_ALLOW_THREADS
+    if (status == STREAM_CANCELLED) {
+        pyb_state *state = pyb_current_state();
+        return state == NULL || host->cancelled(state) < 0 ? PYB_ERROR : PYB_RETRY;
+    }
     if (status == STREAM_INTERRUPTED && PyErr_CheckSignals() < 0) {
         return PYB_ERROR;
     }

@@ -253,6 +253,22 @@ add_not_convertible(PyObject *module, pyb_state *state)
                : -1;
 }
 
+PyDoc_STRVAR(
+    cancelled_doc,
+    "The call that runs this code was cancelled: its caller's time is over or "
+    "the caller\nis dead, or it was interrupted, or its context or erlpy ends.\n"
+    "Not an Exception, so that 'except Exception' lets it through.");
+
+static int
+add_cancelled(PyObject *module, pyb_state *state)
+{
+    state->cancelled = PyErr_NewExceptionWithDoc("erlang.Cancelled", cancelled_doc,
+                                                 PyExc_BaseException, NULL);
+    return state->cancelled != NULL
+               ? PyModule_AddType(module, (PyTypeObject *)state->cancelled)
+               : -1;
+}
+
 int
 pyb__add_errors(PyObject *module, pyb_state *state)
 {
@@ -265,7 +281,10 @@ pyb__add_errors(PyObject *module, pyb_state *state)
         return -1;
     }
     state->erlang_error = add_error(module, &erlang_error_spec, PyExc_Exception);
-    return state->erlang_error != NULL ? add_not_convertible(module, state) : -1;
+    if (state->erlang_error == NULL || add_cancelled(module, state) < 0) {
+        return -1;
+    }
+    return add_not_convertible(module, state);
 }
 
 /* The exception is made before anything is consumed: it may be refused memory. */

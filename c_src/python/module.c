@@ -181,6 +181,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->incomplete_read);
     Py_VISIT(state->limit_overrun);
     Py_VISIT(state->not_convertible);
+    Py_VISIT(state->cancelled);
     Py_VISIT(state->erlang_error);
     Py_VISIT(state->unsupported);
     return 0;
@@ -199,6 +200,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->incomplete_read);
     Py_CLEAR(state->limit_overrun);
     Py_CLEAR(state->not_convertible);
+    Py_CLEAR(state->cancelled);
     Py_CLEAR(state->erlang_error);
     Py_CLEAR(state->unsupported);
     return 0;

@@ -7,6 +7,7 @@ an Erlang process, call() calls an Erlang function.  erlang.testing makes buffer
 
 from _erlang import (
     Atom,
+    Cancelled,
     ErlangError,
     IncompleteReadError,
     LimitOverrunError,
@@ -20,6 +21,7 @@ from _erlang import (
 
 __all__ = [
     "Atom",
+    "Cancelled",
     "ErlangError",
     "IncompleteReadError",
     "LimitOverrunError",

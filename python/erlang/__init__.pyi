@@ -6,6 +6,7 @@ from typing_extensions import Buffer
 
 __all__ = [
     "Atom",
+    "Cancelled",
     "ErlangError",
     "IncompleteReadError",
     "LimitOverrunError",
@@ -39,6 +40,8 @@ class LimitOverrunError(ValueError):
     def consumed(self) -> int: ...
 
 class NotConvertibleError(TypeError): ...
+
+class Cancelled(BaseException): ...
 
 @final
 class Pid: ...
