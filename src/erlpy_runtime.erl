@@ -70,7 +70,12 @@ start_python() ->
     %% The node ignores SIGCHLD; then Python's subprocess could not learn how a child
     %% ended.
     ok = os:set_signal(sigchld, default),
-    case py_nif:start(executable(), python_path(), spin_us(), default_contexts()) of
+    Threads = default_contexts(),
+    Max = max_threads(),
+    Start = py_nif:start(
+        executable(), python_path(), spin_us(), min(Threads, Max), Max, thread_idle_ms()
+    ),
+    case Start of
         ok ->
             receive
                 {erlpy, started, Result} -> Result
@@ -148,6 +153,18 @@ spin_us() ->
     case application:get_env(erlpy, spin_us, 20) of
         Spin when is_integer(Spin), Spin >= 0, Spin =< 1000000 -> Spin;
         Other -> error({bad_setting, spin_us, Other})
+    end.
+
+max_threads() ->
+    case application:get_env(erlpy, max_threads, 1024) of
+        Max when is_integer(Max), Max > 0, Max =< 16384 -> Max;
+        Other -> error({bad_setting, max_threads, Other})
+    end.
+
+thread_idle_ms() ->
+    case application:get_env(erlpy, thread_idle_ms, 5000) of
+        Idle when is_integer(Idle), Idle >= 0, Idle =< 16#7FFFFFFF -> Idle;
+        Other -> error({bad_setting, thread_idle_ms, Other})
     end.
 
 python_path() ->

@@ -16,12 +16,25 @@
 %% <dt>`{Type, Message, Traceback}'</dt><dd>Python raised; three binaries</dd>
 %% <dt>`{not_convertible, Text}'</dt><dd>an argument or the result has no counterpart on
 %% the other side; a result was computed all the same</dd>
-%% <dt>`timeout'</dt><dd>no answer in time; none will arrive later</dd>
+%% <dt>`timeout'</dt><dd>no answer in time; none will arrive later, and the code is
+%% cancelled</dd>
+%% <dt>`interrupted'</dt><dd>{@link interrupt/1} cancelled the code</dd>
 %% <dt>`not_started'</dt><dd>the application erlpy is not running</dd>
 %% <dt>`stopped', `destroyed'</dt><dd>the application or the context ended before there was
-%% an answer</dd>
+%% an answer; the code is cancelled</dd>
 %% </dl>
 %% Arguments of a wrong type raise `badarg'.
+%%
+%% == Cancelling ==
+%% Code is cancelled when the time of its call is over, when the process that called (or
+%% `spawn_call'ed) dies, by {@link interrupt/1}, by {@link py_context:destroy/1}, and when
+%% the application stops.  A call that is still queued then does not run.  In one that
+%% runs, `erlang.Cancelled' is raised, once: at once in a read that waits for bytes or in
+%% another wait of this library, and in Python code at the next check that CPython makes.
+%% It is a `BaseException', so `except Exception' lets it through; `finally' runs.  A C
+%% function (`time.sleep' is one) is not stopped: the exception comes when it returns, and
+%% from a second on {@link info/0} counts the call as `stuck'.  Nobody waits for that: the
+%% answer is made at once.  The death of a caller is noticed within some 0.1 s.
 -module(py).
 
 -export([call/3, call/4, call/5, call/6]).
@@ -30,9 +43,10 @@
 -export([spawn_call/3, spawn_call/4, spawn_call/5, await/1, await/2]).
 -export([register_function/2, unregister_function/1]).
 -export([start_contexts/0, start_contexts/1, stop_contexts/0, context/0, context/1]).
--export([version/0]).
+-export([interrupt/1]).
+-export([version/0, info/0]).
 
--export_type([name/0, args/0, kwargs/0, result/0, reason/0, exception/0]).
+-export_type([name/0, args/0, kwargs/0, result/0, reason/0, exception/0, info/0]).
 
 -type name() :: atom() | binary() | string().
 -type args() :: [term()].
@@ -45,9 +59,23 @@
     | not_started
     | stopped
     | destroyed
+    | interrupted
     | enomem
     | system_limit.
 -type result() :: {ok, term()} | {error, reason()}.
+-type info() :: #{
+    started := boolean(),
+    threads := non_neg_integer(),
+    running := non_neg_integer(),
+    parked := non_neg_integer(),
+    idle := non_neg_integer(),
+    queued := non_neg_integer(),
+    stuck := non_neg_integer(),
+    calls := non_neg_integer(),
+    contexts := non_neg_integer(),
+    max_threads := non_neg_integer(),
+    python := binary()
+}.
 
 -define(IS_NAME(N), (is_atom(N) orelse is_binary(N) orelse is_list(N))).
 -define(IS_TIMEOUT(T),
@@ -75,7 +103,7 @@ call(Module, Function, Args, Kwargs) ->
 %% @doc Calls `Module.Function(*Args, **Kwargs)' and waits at most `Timeout' milliseconds
 %% for the answer; or with a context first, without a limit.  The default is `infinity'.
 %% A call that is still queued when its time is over does not run; one that runs already
-%% goes on, and its answer is dropped.
+%% is cancelled.  Either way the answer is `{error, timeout}', at once and for good.
 -spec call(name(), name(), args(), kwargs(), timeout()) -> result();
           (py_context:context(), name(), name(), args(), kwargs()) -> result().
 call(Context, Module, Function, Args, Kwargs) when is_reference(Context) ->
@@ -164,7 +192,8 @@ exec_on(Target, Code, Timeout, Who) ->
 cast(Module, Function, Args) ->
     cast_on(pool, Module, Function, Args, #{}, {cast, [Module, Function, Args]}).
 
-%% @doc Queues a call and forgets it.  What it raises is logged as an error.
+%% @doc Queues a call and forgets it.  What it raises is logged as an error.  The death of
+%% the calling process does not cancel it.
 -spec cast(name(), name(), args(), kwargs()) -> ok | {error, reason()};
           (py_context:context(), name(), name(), args()) -> ok | {error, reason()}.
 cast(Context, Module, Function, Args) when is_reference(Context) ->
@@ -189,7 +218,8 @@ spawn_call(Module, Function, Args) ->
     spawn_call_on(pool, Module, Function, Args, #{}, {spawn_call, [Module, Function, Args]}).
 
 %% @doc Queues a call.  The calling process gets `{py_response, Ref, Result}' when it is
-%% done; {@link await/1} takes that message.
+%% done; {@link await/1} takes that message.  The death of the calling process cancels the
+%% call.
 -spec spawn_call(name(), name(), args(), kwargs()) -> reference() | {error, reason()};
                 (py_context:context(), name(), name(), args()) ->
                     reference() | {error, reason()}.
@@ -218,8 +248,9 @@ spawn_call_on(Target, Module, Function, Args, Kwargs, Who) ->
 await(Ref) ->
     await(Ref, infinity).
 
-%% @doc Waits for the answer of a `spawn_call'.  After `{error, timeout}' it may still come,
-%% and can be awaited again.
+%% @doc Waits for the answer of a `spawn_call'.  `{error, timeout}' says only that it has not
+%% come yet: unlike the timeout of `call' it cancels nothing, the answer may still come, and
+%% can be awaited again.
 -spec await(reference(), timeout()) -> result().
 await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
     py_wait:response(Ref, Timeout);
@@ -304,6 +335,41 @@ running_contexts() ->
         Contexts ->
             Contexts
     end.
+
+%% @doc Cancels the call that runs on the context.  Its caller gets `{error, interrupted}'
+%% at once, and `erlang.Cancelled' is raised in the code; calls that are queued behind it
+%% run as usual.  Without a running call nothing happens.  Code that was cancelled before
+%% and goes on gets the exception again.
+-spec interrupt(py_context:context()) -> ok.
+interrupt(Context) ->
+    case is_reference(Context) andalso py_nif:is_context(Context) of
+        true -> py_nif:context_interrupt(Context);
+        false -> badarg({interrupt, [Context]}, Context, "not a context")
+    end.
+
+%% ---- The runtime -------------------------------------------------------------------------
+
+%% @doc How the runtime stands; also when the application does not run.
+%% <dl>
+%% <dt>`started'</dt><dd>the application runs</dd>
+%% <dt>`threads'</dt><dd>threads that run calls, those of contexts included. It is the sum
+%% of the next three</dd>
+%% <dt>`running'</dt><dd>are in a call, or starting, or between two calls</dd>
+%% <dt>`parked'</dt><dd>are in a call that waits for bytes or for Erlang</dd>
+%% <dt>`idle'</dt><dd>have nothing to do</dd>
+%% <dt>`queued'</dt><dd>calls that wait for a thread</dd>
+%% <dt>`stuck'</dt><dd>calls that were cancelled more than a second ago and still run: in a
+%% C function, or in code that caught the exception. Their threads do not count against
+%% `max_threads'</dd>
+%% <dt>`calls'</dt><dd>calls that were begun since the node started</dd>
+%% <dt>`contexts'</dt><dd>contexts that have not been destroyed</dd>
+%% <dt>`max_threads'</dt><dd>the setting: how many threads serve calls that name no context,
+%% at most</dd>
+%% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>
+%% </dl>
+-spec info() -> info().
+info() ->
+    py_nif:info().
 
 %% @doc The version of Python, for instance `{ok, <<"3.11.2">>}'.
 -spec version() -> {ok, binary()}.

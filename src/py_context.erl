@@ -28,9 +28,8 @@ new(Options) when Options =:= #{} ->
 new(Options) ->
     erlpy_error:badarg(?MODULE, {new, [Options]}, Options, "not a map of known options").
 
-%% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}'.  Python
-%% code that runs in one of them is not stopped: a read that is blocked still takes what
-%% arrives later.
+%% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}' at once,
+%% and the one that runs is cancelled ({@link py:interrupt/1}).
 -spec destroy(context()) -> ok.
 destroy(Context) ->
     case is_reference(Context) andalso py_nif:is_context(Context) of

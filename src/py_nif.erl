@@ -3,8 +3,8 @@
 %% arguments and decide; see `c_src/erlang/nif.c'.
 -module(py_nif).
 
--export([start/4, stop/0, version/0, priv_dir/0]).
--export([context_new/0, context_destroy/1, is_context/1]).
+-export([start/6, stop/0, version/0, info/0, priv_dir/0]).
+-export([context_new/0, context_destroy/1, context_interrupt/1, is_context/1]).
 -export([submit/4, cancel/1]).
 -export([callback_take/1, callback_reply/2]).
 -export([buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1]).
@@ -12,8 +12,8 @@
 -export_type([job/0, request/0, callback/0, answer/0]).
 
 -nifs([
-    start/4, stop/0, version/0,
-    context_new/0, context_destroy/1, is_context/1,
+    start/6, stop/0, version/0, info/0,
+    context_new/0, context_destroy/1, context_interrupt/1, is_context/1,
     submit/4, cancel/1,
     callback_take/1, callback_reply/2,
     buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1
@@ -48,9 +48,13 @@ priv_dir() ->
             code:priv_dir(erlpy)
     end.
 
--spec start(none | binary(), [binary()], non_neg_integer(), pos_integer()) ->
+-spec start(
+    none | binary(), [binary()], non_neg_integer(), pos_integer(), pos_integer(),
+    non_neg_integer()
+) ->
     ok | {error, started | enomem}.
-start(_Executable, _PythonPath, _SpinUs, _Threads) -> erlang:nif_error(not_loaded).
+start(_Executable, _PythonPath, _SpinUs, _Threads, _MaxThreads, _ThreadIdleMs) ->
+    erlang:nif_error(not_loaded).
 
 -spec stop() -> ok.
 stop() -> erlang:nif_error(not_loaded).
@@ -58,11 +62,17 @@ stop() -> erlang:nif_error(not_loaded).
 -spec version() -> binary().
 version() -> erlang:nif_error(not_loaded).
 
+-spec info() -> py:info().
+info() -> erlang:nif_error(not_loaded).
+
 -spec context_new() -> {ok, reference()} | {error, not_started | enomem | system_limit}.
 context_new() -> erlang:nif_error(not_loaded).
 
 -spec context_destroy(reference()) -> ok.
 context_destroy(_Context) -> erlang:nif_error(not_loaded).
+
+-spec context_interrupt(reference()) -> ok.
+context_interrupt(_Context) -> erlang:nif_error(not_loaded).
 
 -spec is_context(term()) -> boolean().
 is_context(_Term) -> erlang:nif_error(not_loaded).

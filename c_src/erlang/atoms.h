@@ -48,7 +48,18 @@
     X(available)                                                                       \
     X(retained)                                                                        \
     X(views)                                                                           \
-    X(waiting_readers)
+    X(waiting_readers)                                                                 \
+    X(interrupted)                                                                     \
+    X(threads)                                                                         \
+    X(running)                                                                         \
+    X(parked)                                                                          \
+    X(idle)                                                                            \
+    X(queued)                                                                          \
+    X(stuck)                                                                           \
+    X(calls)                                                                           \
+    X(contexts)                                                                        \
+    X(max_threads)                                                                     \
+    X(python)
 
 #define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;
 typedef struct nif_atoms {

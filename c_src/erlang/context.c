@@ -90,6 +90,18 @@ context_destroy_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 }
 
 ERL_NIF_TERM
+context_interrupt_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    context_handle *handle = context_of(env, argv[0]);
+    (void)argc;
+    if (handle == NULL) {
+        return enif_make_badarg(env);
+    }
+    executor_interrupt(handle->ex, nif_am.am_interrupted, env);
+    return nif_am.am_ok;
+}
+
+ERL_NIF_TERM
 is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     (void)argc;
@@ -119,8 +131,8 @@ queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light)
     }
     ERL_NIF_TERM answer = nif_am.am_ok;
     job *j = job_new(env, argv[1], argv[2], light);
-    if (j == NULL ||
-        (enif_is_identical(argv[3], nif_am.am_true) && !job_term(env, j, &answer))) {
+    if (j == NULL || (enif_is_identical(argv[3], nif_am.am_true) &&
+                      !job_term(env, j, ex, &answer))) {
         job_release(j);
         return error_tuple(env, nif_am.am_enomem);
     }
@@ -152,10 +164,15 @@ submit_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 ERL_NIF_TERM
 cancel_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    job *j = job_of_term(env, argv[0]);
+    executor *ex;
+    job *j = job_of_term(env, argv[0], &ex);
     (void)argc;
     if (j == NULL) {
         return enif_make_badarg(env);
     }
-    return job_claim(j, JOB_CANCELLED) ? nif_am.am_cancelled : nif_am.am_replied;
+    if (!job_claim(j, JOB_CANCELLED)) {
+        return nif_am.am_replied;
+    }
+    executor_cancel(ex, j);
+    return nif_am.am_cancelled;
 }

@@ -12,6 +12,8 @@ int context_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 ERL_NIF_TERM context_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* py_nif:context_destroy(Context) */
 ERL_NIF_TERM context_destroy_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
+/* py_nif:context_interrupt(Context) */
+ERL_NIF_TERM context_interrupt_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* py_nif:is_context(Term) */
 ERL_NIF_TERM is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* py_nif:submit(pool | Context, Ref | none, Request, Cancellable) */

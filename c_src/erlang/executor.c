@@ -1,54 +1,56 @@
-#include "executor.h"
+/*
+ * executor.c: the queue of an executor, who is woken for it, and its end.
+ */
+#include "executor_internal.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
-#include "../stream/platform.h"
 #include "atoms.h"
-#include "runner.h"
 #include "runtime.h"
 #include "shared.h"
 
-/* CPython overflows smaller stacks before it reaches its recursion limit. */
-#define WORKER_STACK_BYTES ((size_t)8 << 20)
-/* A worker with more to do still lets others have the GIL this often. */
-#define GIL_SLICE_NS 1000000
+/* ---- Life ---- */
 
-typedef enum { EXECUTOR_CLOSED, EXECUTOR_OPEN, EXECUTOR_DRAINING } executor_state;
-
-typedef struct worker {
-    executor *ex;
-    uint64_t generation;
-    platform_event wake;
-    job *running;             /* executor's lock */
-    struct worker *next_idle; /* executor's lock */
-    struct worker *next;      /* executor's lock: all workers */
-    runner *run;              /* this thread only, as what follows */
-    PyThreadState *python;
-    int64_t gil_since_ns;
-} worker;
-
-struct executor {
-    atomic_uint refs;
-    bool context;
-    pthread_mutex_t lock; /* all below */
-    executor_state state;
-    uint64_t generation; /* counts closings: workers of an older one leave */
-    job *first, *last;
-    worker *idle, *workers;
-    unsigned active; /* of this generation: taking jobs, or being woken to */
-    uint64_t taken;
-    int submitter; /* processor of the last submit */
-};
-
-/* The calling thread's, or NULL. */
-static worker *
-current_worker(void)
+static void
+make_known(executor *ex)
 {
-    return pthread_getspecific(rt->worker_key);
+    pthread_mutex_lock(&rt->executors_lock);
+    ex->next_known = rt->executors;
+    if (ex->next_known != NULL) {
+        ex->next_known->known_link = &ex->next_known;
+    }
+    ex->known_link = &rt->executors;
+    rt->executors = ex;
+    pthread_mutex_unlock(&rt->executors_lock);
 }
 
-/* ---- Life ---- */
+static void
+forget(executor *ex)
+{
+    pthread_mutex_lock(&rt->executors_lock);
+    *ex->known_link = ex->next_known;
+    if (ex->next_known != NULL) {
+        ex->next_known->known_link = ex->known_link;
+    }
+    rt->calls_of_gone += ex->taken;
+    pthread_mutex_unlock(&rt->executors_lock);
+}
+
+void
+executor__for_each(void (*look)(executor *ex, void *arg), void *arg)
+{
+    pthread_mutex_lock(&rt->executors_lock);
+    for (executor *ex = rt->executors; ex != NULL; ex = ex->next_known) {
+        look(ex, arg);
+    }
+    pthread_mutex_unlock(&rt->executors_lock);
+}
+
+int
+executor_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
+{
+    return executor__open_monitor_type(env, flags);
+}
 
 executor *
 executor_new(bool context)
@@ -59,7 +61,9 @@ executor_new(bool context)
     }
     atomic_init(&ex->refs, 1);
     ex->context = context;
+    ex->base = ex->limit = 1;
     pthread_mutex_init(&ex->lock, NULL);
+    make_known(ex);
     return ex;
 }
 
@@ -77,322 +81,19 @@ executor_release(executor *ex)
         atomic_fetch_sub_explicit(&ex->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    forget(ex);
     pthread_mutex_destroy(&ex->lock);
     free(ex);
 }
 
-/* ---- The queue ---- */
-
-static void
-push_job_locked(executor *ex, job *j)
-{
-    j->next = NULL;
-    if (ex->last != NULL) {
-        ex->last->next = j;
-    } else {
-        ex->first = j;
-    }
-    ex->last = j;
-}
-
-static job *
-pop_job_locked(executor *ex)
-{
-    job *j = ex->first;
-    if (j == NULL) {
-        return NULL;
-    }
-    ex->first = j->next;
-    if (ex->first == NULL) {
-        ex->last = NULL;
-    }
-    j->next = NULL;
-    ex->taken++;
-    return j;
-}
-
-/* An idle worker that now counts as active; the caller sets its event after unlocking.
- */
-static worker *
-recruit_locked(executor *ex)
-{
-    worker *w = ex->idle;
-    if (w != NULL) {
-        ex->idle = w->next_idle;
-        ex->active++;
-    }
-    return w;
-}
-
-static void
-wake(worker *w)
-{
-    if (w != NULL) {
-        platform_event_set(&w->wake);
-    }
-}
-
-bool
-executor_submit(executor *ex, job *j)
-{
-    pthread_mutex_lock(&ex->lock);
-    if (ex->state != EXECUTOR_OPEN) {
-        pthread_mutex_unlock(&ex->lock);
-        return false;
-    }
-    push_job_locked(ex, j);
-    ex->submitter = platform_processor();
-    worker *w = ex->active < runtime_parallelism() ? recruit_locked(ex) : NULL;
-    bool behind = w == NULL && ex->idle != NULL;
-    pthread_mutex_unlock(&ex->lock);
-    wake(w);
-    if (behind) {
-        runtime_watch_pool();
-    }
-    return true;
-}
-
-bool
-executor_is_behind(executor *ex)
-{
-    pthread_mutex_lock(&ex->lock);
-    bool behind = ex->first != NULL && ex->idle != NULL;
-    pthread_mutex_unlock(&ex->lock);
-    return behind;
-}
-
-uint64_t
-executor_taken(executor *ex)
-{
-    pthread_mutex_lock(&ex->lock);
-    uint64_t taken = ex->taken;
-    pthread_mutex_unlock(&ex->lock);
-    return taken;
-}
-
 void
-executor_add_hand(executor *ex)
+executor_set_limits(executor *ex, unsigned base, unsigned limit, int64_t idle_ns)
 {
     pthread_mutex_lock(&ex->lock);
-    worker *w = ex->first != NULL ? recruit_locked(ex) : NULL;
+    ex->base = base;
+    ex->limit = limit;
+    ex->idle_ns = idle_ns;
     pthread_mutex_unlock(&ex->lock);
-    wake(w);
-}
-
-/* ---- Waits inside Python ---- */
-
-stream_token *
-executor_wait_begin(void)
-{
-    worker *w = current_worker();
-    if (w == NULL) {
-        return NULL;
-    }
-    executor *ex = w->ex;
-    worker *other = NULL;
-    pthread_mutex_lock(&ex->lock);
-    if (w->generation == ex->generation) {
-        ex->active--;
-        if (ex->first != NULL && ex->active < runtime_parallelism()) {
-            other = recruit_locked(ex);
-        }
-    }
-    pthread_mutex_unlock(&ex->lock);
-    wake(other);
-    runtime_thread_parked(+1);
-    return NULL;
-}
-
-void
-executor_wait_end(void)
-{
-    worker *w = current_worker();
-    if (w == NULL) {
-        return;
-    }
-    runtime_thread_parked(-1);
-    pthread_mutex_lock(&w->ex->lock);
-    if (w->generation == w->ex->generation) {
-        w->ex->active++;
-    }
-    pthread_mutex_unlock(&w->ex->lock);
-}
-
-/* ---- A worker ---- */
-
-static void
-take_gil(worker *w)
-{
-    runtime_gil_wanted(+1);
-    PyEval_RestoreThread(w->python);
-    runtime_gil_wanted(-1);
-    w->gil_since_ns = platform_now_ns();
-}
-
-static void
-give_gil(worker *w)
-{
-    w->python = PyEval_SaveThread();
-}
-
-static bool
-may_stay_locked(worker *w)
-{
-    executor *ex = w->ex;
-    return w->generation == ex->generation &&
-           (ex->state == EXECUTOR_OPEN || ex->first != NULL);
-}
-
-/* The next job, waiting for one; NULL when this worker is to end. */
-static job *
-await_job(worker *w)
-{
-    executor *ex = w->ex;
-    pthread_mutex_lock(&ex->lock);
-    for (;;) {
-        bool stay = may_stay_locked(w);
-        if (!stay || ex->first != NULL) {
-            w->running = stay ? pop_job_locked(ex) : NULL;
-            break;
-        }
-        platform_event_clear(&w->wake);
-        w->next_idle = ex->idle;
-        ex->idle = w;
-        ex->active--;
-        uint32_t spin_ns =
-            ex->submitter == platform_processor() ? 0 : runtime_spin_ns();
-        pthread_mutex_unlock(&ex->lock);
-        platform_event_wait(&w->wake, INT64_MAX, spin_ns, false);
-        pthread_mutex_lock(&ex->lock);
-    }
-    job *j = w->running;
-    pthread_mutex_unlock(&ex->lock);
-    return j;
-}
-
-/* The next job without letting the GIL go in between; NULL: give it up and ask again.
- */
-static job *
-next_job_gil(worker *w)
-{
-    executor *ex = w->ex;
-    if (runtime_gil_is_wanted() || platform_now_ns() - w->gil_since_ns > GIL_SLICE_NS) {
-        return NULL;
-    }
-    if (pthread_mutex_trylock(&ex->lock) != 0) {
-        return NULL;
-    }
-    job *j = w->generation == ex->generation ? pop_job_locked(ex) : NULL;
-    w->running = j;
-    pthread_mutex_unlock(&ex->lock);
-    return j;
-}
-
-/* From here on nobody else looks at the job on behalf of this worker. */
-static void
-finish_job(worker *w, job *j)
-{
-    pthread_mutex_lock(&w->ex->lock);
-    w->running = NULL;
-    pthread_mutex_unlock(&w->ex->lock);
-    job_release(j);
-}
-
-static void
-run_jobs(worker *w, job *j)
-{
-    take_gil(w);
-    while (j != NULL) {
-        runner_run_gil(w->run, j);
-        job *done = j;
-        j = next_job_gil(w);
-        if (j != NULL) {
-            job_release(done);
-        } else {
-            give_gil(w);
-            finish_job(w, done);
-        }
-    }
-}
-
-static void
-unlink_worker(worker *w)
-{
-    executor *ex = w->ex;
-    pthread_mutex_lock(&ex->lock);
-    worker **at = &ex->workers;
-    while (*at != w) {
-        at = &(*at)->next;
-    }
-    *at = w->next;
-    if (w->generation == ex->generation) {
-        ex->active--;
-    }
-    pthread_mutex_unlock(&ex->lock);
-}
-
-static void *
-worker_main(void *arg)
-{
-    worker *w = arg;
-    pthread_setspecific(rt->worker_key, w);
-    runtime_name_thread(w->ex->context ? "erlpy_context" : "erlpy_pool");
-    PyGILState_STATE gil = PyGILState_Ensure();
-    w->run = runner_new_gil(w->ex->context);
-    give_gil(w);
-    job *j;
-    while ((j = await_job(w)) != NULL) {
-        run_jobs(w, j);
-    }
-    take_gil(w);
-    runner_free_gil(w->run);
-    PyGILState_Release(gil);
-    unlink_worker(w);
-    platform_event_destroy(&w->wake);
-    executor_release(w->ex);
-    free(w);
-    runtime_thread_ended();
-    return NULL;
-}
-
-static bool
-spawn_thread(void *(*body)(void *), void *arg)
-{
-    pthread_t thread;
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int failed = pthread_create(&thread, &attr, body, arg);
-    pthread_attr_destroy(&attr);
-    return failed == 0;
-}
-
-/* Counted as active from the start: it looks at the queue before it goes idle. */
-static bool
-start_worker(executor *ex)
-{
-    worker *w = calloc(1, sizeof *w);
-    if (w == NULL) {
-        return false;
-    }
-    platform_event_init(&w->wake);
-    w->ex = executor_share(ex);
-    pthread_mutex_lock(&ex->lock);
-    w->generation = ex->generation;
-    w->next = ex->workers;
-    ex->workers = w;
-    ex->active++;
-    pthread_mutex_unlock(&ex->lock);
-    runtime_thread_started();
-    if (spawn_thread(worker_main, w)) {
-        return true;
-    }
-    unlink_worker(w);
-    runtime_thread_ended();
-    executor_release(ex);
-    free(w);
-    return false;
 }
 
 void
@@ -407,67 +108,289 @@ bool
 executor_start(executor *ex, unsigned threads)
 {
     unsigned started = 0;
-    while (started < threads && start_worker(ex)) {
+    while (started < threads && executor__start_worker(ex)) {
         started++;
     }
     return started > 0;
 }
 
+/* ---- The workers' states ---- */
+
+static void
+count_in_locked(worker *w)
+{
+    executor *ex = w->ex;
+    ex->count[w->state]++;
+    if (w->stuck) {
+        ex->stuck++;
+    } else if (w->generation == ex->generation) {
+        ex->threads++;
+        ex->active += w->state == WORKER_ACTIVE;
+    }
+}
+
+static void
+count_out_locked(worker *w)
+{
+    executor *ex = w->ex;
+    ex->count[w->state]--;
+    if (w->stuck) {
+        ex->stuck--;
+    } else if (w->generation == ex->generation) {
+        ex->threads--;
+        ex->active -= w->state == WORKER_ACTIVE;
+    }
+}
+
+static void
+link_locked(worker *w)
+{
+    worker **head = &w->ex->workers[w->state];
+    w->prev = NULL;
+    w->next = *head;
+    if (w->next != NULL) {
+        w->next->prev = w;
+    }
+    *head = w;
+}
+
+static void
+unlink_locked(worker *w)
+{
+    if (w->prev != NULL) {
+        w->prev->next = w->next;
+    } else {
+        w->ex->workers[w->state] = w->next;
+    }
+    if (w->next != NULL) {
+        w->next->prev = w->prev;
+    }
+}
+
+void
+executor__add_worker_locked(worker *w)
+{
+    count_in_locked(w);
+    link_locked(w);
+}
+
+void
+executor__remove_worker_locked(worker *w)
+{
+    unlink_locked(w);
+    count_out_locked(w);
+}
+
+void
+executor__set_worker_locked(worker *w, worker_state state, bool stuck)
+{
+    executor__remove_worker_locked(w);
+    w->state = state;
+    w->stuck = stuck;
+    executor__add_worker_locked(w);
+}
+
+worker *
+executor__recruit_locked(executor *ex)
+{
+    worker *w = ex->workers[WORKER_IDLE];
+    if (w != NULL) {
+        executor__set_worker_locked(w, WORKER_ACTIVE, false);
+    }
+    return w;
+}
+
+/* ---- The queue ---- */
+
+static void
+push_job_locked(executor *ex, job *j)
+{
+    j->place = JOB_QUEUED;
+    j->next = NULL;
+    j->prev = ex->last;
+    if (ex->last != NULL) {
+        ex->last->next = j;
+    } else {
+        ex->first = j;
+    }
+    ex->last = j;
+    ex->queued++;
+}
+
+void
+executor__unqueue_locked(executor *ex, job *j)
+{
+    if (j->prev != NULL) {
+        j->prev->next = j->next;
+    } else {
+        ex->first = j->next;
+    }
+    if (j->next != NULL) {
+        j->next->prev = j->prev;
+    } else {
+        ex->last = j->prev;
+    }
+    j->next = j->prev = NULL;
+    j->place = JOB_NOWHERE;
+    ex->queued--;
+}
+
+job *
+executor__pop_locked(executor *ex)
+{
+    job *j = ex->first;
+    if (j != NULL) {
+        executor__unqueue_locked(ex, j);
+        ex->taken++;
+    }
+    return j;
+}
+
+bool
+executor_submit(executor *ex, job *j)
+{
+    pthread_mutex_lock(&ex->lock);
+    if (ex->state != EXECUTOR_OPEN) {
+        pthread_mutex_unlock(&ex->lock);
+        return false;
+    }
+    push_job_locked(ex, j);
+    ex->submitter = platform_processor();
+    worker *w =
+        ex->active < runtime_parallelism() ? executor__recruit_locked(ex) : NULL;
+    j->queued_ns = w != NULL ? 0 : platform_now_ns();
+    pthread_mutex_unlock(&ex->lock);
+    executor__wake(w);
+    executor__watch(w == NULL && !ex->context ? WATCH_FAST : WATCH_SLOW);
+    return true;
+}
+
 /* ---- Ending ---- */
 
-/* Every job that is queued or running, as one list that owns a reference of each. */
+static void
+wake_all_idle_locked(executor *ex)
+{
+    worker *w;
+    while ((w = executor__recruit_locked(ex)) != NULL) {
+        executor__wake(w);
+    }
+}
+
+/* The whole queue, as a list that owns its references. */
 static job *
-take_all_jobs_locked(executor *ex)
+empty_queue_locked(executor *ex)
 {
     job *all = ex->first;
-    ex->first = ex->last = NULL;
-    for (worker *w = ex->workers; w != NULL; w = w->next) {
-        if (w->running != NULL && w->generation == ex->generation) {
-            w->running->next = all;
-            all = job_share(w->running);
-        }
+    for (job *j = all; j != NULL; j = j->next) {
+        j->place = JOB_NOWHERE;
     }
+    ex->first = ex->last = NULL;
+    ex->queued = 0;
     return all;
 }
 
-static worker *
-take_idle_locked(executor *ex)
+/* A running job, shared; with `fresh` one that has not been cancelled yet. */
+static job *
+find_running_locked(executor *ex, bool fresh)
 {
-    worker *idle = ex->idle;
-    ex->idle = NULL;
-    for (worker *w = idle; w != NULL; w = w->next_idle) {
-        ex->active++;
+    for (int state = 0; state < WORKER_STATES; state++) {
+        for (worker *w = ex->workers[state]; w != NULL; w = w->next) {
+            job *j = w->running;
+            if (j != NULL && (j->cancel == CANCEL_NONE || !fresh)) {
+                return job_share(j);
+            }
+        }
     }
-    return idle;
+    return NULL;
+}
+
+static job *
+find_running(executor *ex, bool fresh)
+{
+    pthread_mutex_lock(&ex->lock);
+    job *j = find_running_locked(ex, fresh);
+    pthread_mutex_unlock(&ex->lock);
+    return j;
+}
+
+/* One at a time: a token may have to wake its thread, which is too much under the lock
+ * for a thousand. */
+static void
+cancel_all_running(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
+{
+    job *j;
+    while ((j = find_running(ex, true)) != NULL) {
+        job_fail(caller_env, j, reason);
+        executor__cancel(ex, j, false);
+        job_release(j);
+    }
 }
 
 void
 executor_close(executor *ex, executor_ending how, ERL_NIF_TERM reason,
                ErlNifEnv *caller_env)
 {
-    job *jobs = NULL;
-    worker *idle = NULL;
+    job *queued = NULL;
+    bool aborted = false;
     pthread_mutex_lock(&ex->lock);
     if (how == EXECUTOR_DRAIN && ex->state == EXECUTOR_OPEN) {
         ex->state = EXECUTOR_DRAINING;
-        idle = take_idle_locked(ex);
+        wake_all_idle_locked(ex);
     } else if (how == EXECUTOR_ABORT && ex->state != EXECUTOR_CLOSED) {
         ex->state = EXECUTOR_CLOSED;
-        jobs = take_all_jobs_locked(ex);
-        idle = take_idle_locked(ex);
+        aborted = true;
+        queued = empty_queue_locked(ex);
+        wake_all_idle_locked(ex);
         ex->generation++;
-        ex->active = 0;
+        ex->active = ex->threads = 0;
     }
     pthread_mutex_unlock(&ex->lock);
-    while (idle != NULL) {
-        worker *w = idle;
-        idle = w->next_idle;
-        wake(w);
-    }
-    while (jobs != NULL) {
-        job *j = jobs;
-        jobs = j->next;
+    while (queued != NULL) {
+        job *j = queued;
+        queued = j->next;
         job_fail(caller_env, j, reason);
         job_release(j);
     }
+    if (aborted) {
+        cancel_all_running(ex, reason, caller_env);
+    }
+}
+
+void
+executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
+{
+    job *j = find_running(ex, false);
+    if (j != NULL) {
+        job_fail(caller_env, j, reason);
+        executor__cancel(ex, j, true);
+        job_release(j);
+    }
+}
+
+/* ---- Counting ---- */
+
+static void
+add_counts(executor *ex, void *arg)
+{
+    executor_counts *sum = arg;
+    pthread_mutex_lock(&ex->lock);
+    for (int state = 0; state < WORKER_STATES; state++) {
+        sum->threads += ex->count[state];
+    }
+    sum->parked += ex->count[WORKER_PARKED];
+    sum->idle += ex->count[WORKER_IDLE];
+    sum->stuck += ex->stuck;
+    sum->queued += ex->queued;
+    sum->calls += ex->taken;
+    pthread_mutex_unlock(&ex->lock);
+}
+
+void
+executor_count_all(executor_counts *sum)
+{
+    *sum = (executor_counts){0};
+    executor__for_each(add_counts, sum);
+    pthread_mutex_lock(&rt->executors_lock);
+    sum->calls += rt->calls_of_gone;
+    pthread_mutex_unlock(&rt->executors_lock);
 }

@@ -5,18 +5,24 @@
  *   ---------------------->  [job][job][job]  --> take --> run with the GIL --> reply
  *                                              `-> idle: spin, then sleep
  *
- * The pool is one executor with several threads, a context one with a single thread and
- * a namespace of its own.
+ * The pool is one executor with as many threads as it needs, a context one with a
+ * single thread and a namespace of its own.
+ *
+ *   executor.c  the queue: submit, close, interrupt, counting
+ *   worker.c    a thread: what it takes, when it parks, when it ends
+ *   cancel.c    how a cancel reaches a job that is queued, waits or runs
+ *   watch.c     the looks of the main thread: queues that stand still, callers that may
+ *               die, code that does not obey
  *
  * WHO IS WOKEN.  One thread runs Python at a time, so a second worker for a short job
  * would only fight for the GIL.  `active` counts workers that take jobs; a submit wakes
  * an idle worker when none is active.  Another joins when an active one parks in a wait
  * of ours (executor_wait_begin), or when the main thread sees that a queued job has not
- * moved for some milliseconds (executor_add_hand): the active worker may sit in a sleep
- * or a socket.
+ * moved for some milliseconds: the active worker may sit in a sleep or a socket.
  *
- * LOCK.  One per executor, a leaf, held for a few instructions and never while the GIL
- * is being taken.  A worker that holds the GIL only tries it.
+ * LOCK.  One per executor, held for a few instructions and never while the GIL is being
+ * taken.  Under it: the lock of a token, and the wait lock of the stream behind that. A
+ * worker that holds the GIL only tries it; whoever cancels may take it with the GIL.
  */
 #ifndef ERLPY_EXECUTOR_H
 #define ERLPY_EXECUTOR_H
@@ -24,10 +30,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../python/pyb.h"
+
 #include "../stream/stream.h"
 #include "job.h"
 
 typedef struct executor executor;
+
+int executor_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 
 /* With one reference and no thread; `context`: its jobs see a namespace of their own.
  * NULL when out of memory. */
@@ -35,6 +45,9 @@ executor *executor_new(bool context);
 executor *executor_share(executor *ex);
 void executor_release(executor *ex);
 
+/* The pool: it has at least `base` threads, at most `limit`, and those above the base
+ * end when they have been idle for `idle_ns`. */
+void executor_set_limits(executor *ex, unsigned base, unsigned limit, int64_t idle_ns);
 /* From now on it takes jobs. */
 void executor_open(executor *ex);
 /* Starts `threads` workers; those of an executor that has been closed meanwhile end at
@@ -47,24 +60,43 @@ bool executor_submit(executor *ex, job *j);
 
 typedef enum {
     EXECUTOR_DRAIN, /* queued jobs still run, then the threads end */
-    EXECUTOR_ABORT  /* queued and running jobs are answered {error, reason} now */
+    EXECUTOR_ABORT  /* all jobs are answered {error, reason} now and are cancelled */
 } executor_ending;
 
 /* No more jobs.  Threads end as soon as they are out of Python.  Idempotent.
  * `caller_env` is that of the running NIF or NULL. */
 void executor_close(executor *ex, executor_ending how, ERL_NIF_TERM reason,
                     ErlNifEnv *caller_env);
+/* Answers the running jobs {error, reason} and cancels them, also when they have been
+ * cancelled before and went on. */
+void executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env);
 
-/* Has queued jobs, and an idle worker that could take one. */
-bool executor_is_behind(executor *ex);
-/* Jobs taken so far; unchanged between two looks means that the queue stands still. */
-uint64_t executor_taken(executor *ex);
-/* Sets one more worker to work on the queue, if there is an idle one. */
-void executor_add_hand(executor *ex);
+/* Nobody wants this job any more (its answer is claimed): it leaves the queue, or
+ * Cancelled is raised in it, once.  No-op when it has ended or has been cancelled
+ * before. */
+void executor_cancel(executor *ex, job *j);
 
-/* Around a wait of the calling thread, without the GIL.  No-ops on foreign threads. */
-/* wait_begin answers what can cancel the wait, or NULL. */
+typedef struct executor_counts {
+    unsigned threads, parked, idle, stuck;
+    size_t queued;
+    uint64_t calls;
+} executor_counts;
+
+/* Of all executors together, those of destroyed contexts included. */
+void executor_count_all(executor_counts *sum);
+
+/* Starts the thread that raises Cancelled in running code.  Once. */
+bool executor_start_canceller(void);
+
+/* What the main thread does between its other duties: answers when it is to be called
+ * again, INT64_MAX when executor_watch() will say so. */
+int64_t executor_look_around(executor *pool, int64_t now_ns);
+
+/* Around a wait of the calling thread, without the GIL.  No-ops on foreign threads.
+ * wait_begin answers what can cancel the wait, or NULL. */
 stream_token *executor_wait_begin(void);
 void executor_wait_end(void);
+/* pyb_host.cancelled */
+int executor_cancelled_gil(pyb_state *state);
 
 #endif

@@ -139,6 +139,7 @@ host_table(void)
         .call = callback_call_gil,
         .wait_begin = executor_wait_begin,
         .wait_end = executor_wait_end,
+        .cancelled = executor_cancelled_gil,
         .spin_ns = runtime_spin_ns,
     };
     return &table;

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "atoms.h"
+#include "executor.h"
 
 /* So many are kept for the next calls. */
 #define KEPT_JOBS 256
 
 typedef struct job_handle {
     job *j;
+    executor *ex;
 } job_handle;
 
 static ErlNifResourceType *handle_type;
@@ -23,8 +25,10 @@ static struct {
 static void
 destroy_handle(ErlNifEnv *env, void *object)
 {
+    job_handle *handle = object;
     (void)env;
-    job_release(((job_handle *)object)->j);
+    job_release(handle->j);
+    executor_release(handle->ex);
 }
 
 int
@@ -110,7 +114,11 @@ job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light)
     }
     atomic_init(&j->state, JOB_PENDING);
     atomic_init(&j->refs, 1);
-    j->next = NULL;
+    j->next = j->prev = NULL;
+    j->place = JOB_NOWHERE;
+    j->cancel = CANCEL_NONE;
+    j->on = NULL;
+    j->watch = NULL;
     j->light = light;
     j->wants_reply = !enif_is_identical(ref, nif_am.am_none);
     enif_self(env, &j->caller);
@@ -140,25 +148,35 @@ job_release(job *j)
 }
 
 bool
-job_term(ErlNifEnv *env, job *j, ERL_NIF_TERM *term)
+job_term(ErlNifEnv *env, job *j, executor *ex, ERL_NIF_TERM *term)
 {
     job_handle *handle = enif_alloc_resource(handle_type, sizeof *handle);
     if (handle == NULL) {
         return false;
     }
     handle->j = job_share(j);
+    handle->ex = executor_share(ex);
     *term = enif_make_resource(env, handle);
     enif_release_resource(handle);
     return true;
 }
 
 job *
-job_of_term(ErlNifEnv *env, ERL_NIF_TERM term)
+job_of_term(ErlNifEnv *env, ERL_NIF_TERM term, executor **ex)
 {
     void *object;
-    return enif_get_resource(env, term, handle_type, &object)
-               ? ((job_handle *)object)->j
-               : NULL;
+    if (!enif_get_resource(env, term, handle_type, &object)) {
+        return NULL;
+    }
+    job_handle *handle = object;
+    *ex = handle->ex;
+    return handle->j;
+}
+
+bool
+job_is_pending(job *j)
+{
+    return atomic_load(&j->state) == JOB_PENDING;
 }
 
 bool

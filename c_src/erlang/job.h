@@ -3,11 +3,15 @@
  *
  *   state      by                                  then
  *   PENDING -> REPLIED    the thread that ran it   it sends {py_response, Ref, Result}
- *   PENDING -> REPLIED    stop or destroy          it sends the error
+ *   PENDING -> REPLIED    stop, destroy, interrupt it sends the error
  *   PENDING -> CANCELLED  the caller               no message will ever come
  *
+ *   PENDING -> CANCELLED  the caller's death       likewise
+ *
  * Each arrow is one compare-and-swap, so there is at most one message, and none after
- * a cancel.  A job that is cancelled before it has started does not run.
+ * a cancel.  A job that is not PENDING before it has started does not run.  Whoever
+ * claims the answer of a job that another thread runs then cancels it
+ * (executor_cancel).
  *
  * A caller that may cancel holds the job through a resource; the queue holds one
  * reference, which passes to the thread that runs it.
@@ -22,8 +26,22 @@
 #include <erl_nif.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+struct executor;
+struct worker;
 
 typedef enum { JOB_PENDING, JOB_REPLIED, JOB_CANCELLED } job_state;
+
+typedef enum { JOB_NOWHERE, JOB_QUEUED, JOB_RUNNING } job_place;
+
+/* The life of a cancel in a job that runs: executor_internal.h. */
+typedef enum {
+    CANCEL_NONE,
+    CANCEL_REQUESTED,
+    CANCEL_ASYNC,
+    CANCEL_DELIVERED
+} job_cancel;
 
 typedef struct job {
     _Atomic int state;
@@ -37,7 +55,15 @@ typedef struct job {
     ERL_NIF_TERM request;
     ErlNifEnv *ref_env; /* unchanged while in use: any thread may copy from it */
     ERL_NIF_TERM ref;
-    struct job *next; /* in an executor's queue, or among the kept ones */
+    struct job *next, *prev; /* in an executor's queue, or among the kept ones */
+
+    /* The executor's, under its lock. */
+    job_place place;
+    job_cancel cancel;
+    struct worker *on;    /* JOB_RUNNING: the worker */
+    struct watch *watch;  /* on the caller's life, or NULL */
+    int64_t queued_ns;    /* since when it is in the queue; 0: it hardly was */
+    int64_t cancelled_ns; /* since when it should end */
 } job;
 
 int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
@@ -46,11 +72,14 @@ int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 job *job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light);
 job *job_share(job *j);
 void job_release(job *j);
-/* A term through which the caller may cancel (shares the job).  False: no memory. */
-bool job_term(ErlNifEnv *env, job *j, ERL_NIF_TERM *term);
-/* The job behind such a term (borrowed), or NULL. */
-job *job_of_term(ErlNifEnv *env, ERL_NIF_TERM term);
+/* A term through which the caller may cancel (shares the job and its executor).  False:
+ * no memory. */
+bool job_term(ErlNifEnv *env, job *j, struct executor *ex, ERL_NIF_TERM *term);
+/* The job behind such a term (borrowed, as *ex), or NULL. */
+job *job_of_term(ErlNifEnv *env, ERL_NIF_TERM term, struct executor **ex);
 
+/* Nobody has claimed the answer. */
+bool job_is_pending(job *j);
 /* Whoever gets true owns the answer. */
 bool job_claim(job *j, job_state as);
 /* Sends {py_response, Ref, result} to the caller if this thread wins the claim.

@@ -57,11 +57,11 @@ copy_texts(ErlNifEnv *env, ERL_NIF_TERM list)
     return texts;
 }
 
-/* (Executable | none, PythonPath, SpinMicroseconds, Threads) */
+/* (Executable | none, PythonPath, SpinMicroseconds, Threads, MaxThreads, IdleMs) */
 static runtime_config *
 read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
 {
-    unsigned spin_us;
+    unsigned spin_us, idle_ms;
     runtime_config *config = calloc(1, sizeof *config);
     if (config == NULL) {
         return NULL;
@@ -71,8 +71,12 @@ read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
     config->python_path = copy_texts(env, argv[1]);
     if ((own || config->executable != NULL) && config->python_path != NULL &&
         enif_get_uint(env, argv[2], &spin_us) && spin_us <= 1000000 &&
-        enif_get_uint(env, argv[3], &config->threads) && config->threads > 0) {
+        enif_get_uint(env, argv[3], &config->threads) && config->threads > 0 &&
+        enif_get_uint(env, argv[4], &config->max_threads) &&
+        config->max_threads >= config->threads &&
+        enif_get_uint(env, argv[5], &idle_ms)) {
         config->spin_ns = spin_us * 1000;
+        config->idle_ns = (int64_t)idle_ms * 1000000;
         return config;
     }
     runtime_config_free(config);
@@ -120,6 +124,36 @@ version_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return term;
 }
 
+/* The keys are documented at py:info/0. */
+static ERL_NIF_TERM
+info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    runtime_info info;
+    runtime_get_info(&info);
+    const executor_counts *counts = &info.counts;
+    unsigned running = counts->threads - counts->parked - counts->idle;
+    ERL_NIF_TERM keys[] = {nif_am.am_started,     nif_am.am_threads, nif_am.am_running,
+                           nif_am.am_parked,      nif_am.am_idle,    nif_am.am_queued,
+                           nif_am.am_stuck,       nif_am.am_calls,   nif_am.am_contexts,
+                           nif_am.am_max_threads, nif_am.am_python};
+    ERL_NIF_TERM values[] = {
+        info.started ? nif_am.am_true : nif_am.am_false,
+        enif_make_uint(env, counts->threads),
+        enif_make_uint(env, running),
+        enif_make_uint(env, counts->parked),
+        enif_make_uint(env, counts->idle),
+        enif_make_uint64(env, counts->queued),
+        enif_make_uint(env, counts->stuck),
+        enif_make_uint64(env, counts->calls),
+        enif_make_uint(env, info.contexts),
+        enif_make_uint(env, info.max_threads),
+        version_nif(env, argc, argv),
+    };
+    ERL_NIF_TERM map;
+    enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
+    return map;
+}
+
 /* ---- The library ---- */
 
 static int
@@ -127,7 +161,9 @@ open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
     nif_atoms_init(env);
     return buffer_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
-                   job_open_type(env, flags) != 0 || callback_open_type(env, flags) != 0
+                   job_open_type(env, flags) != 0 ||
+                   executor_open_type(env, flags) != 0 ||
+                   callback_open_type(env, flags) != 0
                ? 1
                : 0;
 }
@@ -152,11 +188,13 @@ upgrade(ErlNifEnv *env, void **priv_data, void **old_priv_data, ERL_NIF_TERM inf
 
 /* Dirty: those that answer every pending call of an executor. */
 static ErlNifFunc functions[] = {
-    {"start", 4, start_nif, 0},
+    {"start", 6, start_nif, 0},
     {"stop", 0, stop_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"version", 0, version_nif, 0},
+    {"info", 0, info_nif, 0},
     {"context_new", 0, context_new_nif, 0},
     {"context_destroy", 1, context_destroy_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
+    {"context_interrupt", 1, context_interrupt_nif, 0},
     {"is_context", 1, is_context_nif, 0},
     {"submit", 4, submit_nif, 0},
     {"cancel", 1, cancel_nif, 0},

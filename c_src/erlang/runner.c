@@ -308,6 +308,12 @@ run_request(runner *run, job *j, ErlNifEnv *env)
     } else {
         result = run_eval(run, j, request, &started);
     }
+    if (!job_is_pending(j)) {
+        /* Nobody wants to know. */
+        Py_XDECREF(result);
+        PyErr_Clear();
+        return nif_am.am_cancelled;
+    }
     if (result == NULL) {
         return failure_term_gil(run->state, env, started);
     }
@@ -323,11 +329,12 @@ runner_run_gil(runner *run, job *j)
         job_fail(NULL, j, nif_am.am_enomem);
         return;
     }
-    if (atomic_load(&j->state) != JOB_PENDING) {
+    if (!job_is_pending(j)) {
         return;
     }
     ERL_NIF_TERM answer = run_request(run, j, run->reply_env);
-    if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok)) {
+    if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok) &&
+        job_is_pending(j)) {
         failure_report(answer);
     }
     job_reply(j, run->reply_env, answer);

@@ -12,8 +12,8 @@
 #include "interpreter.h"
 #include "shared.h"
 
-/* A queued job that has not moved for this long gets another worker. */
-#define WATCH_INTERVAL_NS 5000000
+/* CPython overflows smaller stacks before it reaches its recursion limit. */
+#define STACK_BYTES ((size_t)8 << 20)
 
 typedef enum {
     RUNTIME_DOWN,
@@ -50,6 +50,19 @@ runtime_name_thread(const char *name)
 #else
     (void)name;
 #endif
+}
+
+bool
+runtime_spawn_thread(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int failed = pthread_create(&thread, &attr, body, arg);
+    pthread_attr_destroy(&attr);
+    return failed == 0;
 }
 
 /* ---- Small shared counters ---- */
@@ -105,15 +118,14 @@ tell_stopped(ErlNifEnv *caller_env, const ErlNifPid *owner)
     enif_free_env(env);
 }
 
-/* A stop is complete when every thread that is left is parked in a wait of ours: it has
- * no work to finish, and its caller has had the answer. */
+/* A stop is complete when the last thread of this epoch has ended; those that an
+ * earlier stop has left behind are not waited for again. */
 static void
-count_threads(ErlNifEnv *caller_env, int alive, int parked)
+count_thread(ErlNifEnv *caller_env, uint64_t epoch, int change)
 {
     pthread_mutex_lock(&rt->lock);
-    rt->threads += alive;
-    rt->parked += parked;
-    bool tell = rt->stop_unanswered && rt->threads == rt->parked;
+    rt->threads += epoch == rt->epoch ? change : 0;
+    bool tell = rt->stop_unanswered && rt->threads == 0;
     ErlNifPid owner = rt->owner;
     if (tell) {
         rt->stop_unanswered = false;
@@ -124,22 +136,20 @@ count_threads(ErlNifEnv *caller_env, int alive, int parked)
     }
 }
 
-void
+uint64_t
 runtime_thread_started(void)
 {
-    count_threads(NULL, +1, 0);
+    pthread_mutex_lock(&rt->lock);
+    uint64_t epoch = rt->epoch;
+    rt->threads++;
+    pthread_mutex_unlock(&rt->lock);
+    return epoch;
 }
 
 void
-runtime_thread_ended(void)
+runtime_thread_ended(uint64_t epoch)
 {
-    count_threads(NULL, -1, 0);
-}
-
-void
-runtime_thread_parked(int change)
-{
-    count_threads(NULL, 0, change);
+    count_thread(NULL, epoch, -1);
 }
 
 /* ---- The main thread ---- */
@@ -161,60 +171,31 @@ take_up(void)
 {
     char *failure = interpreter_configure(rt->config);
     atomic_store(&rt->spin_ns, rt->config->spin_ns);
-    unsigned threads = rt->config->threads;
-    runtime_config_free(rt->config);
+    runtime_config *config = rt->config;
     rt->config = NULL;
     if (failure == NULL) {
+        executor_set_limits(rt->pool, config->threads, config->max_threads,
+                            config->idle_ns);
         executor_open(rt->pool);
-        if (!executor_start(rt->pool, threads)) {
+        if (!executor_start_canceller() || !executor_start(rt->pool, config->threads)) {
             failure = strdup("no thread could be started");
         }
     }
+    runtime_config_free(config);
     ErlNifPid owner = set_state(failure == NULL ? RUNTIME_UP : RUNTIME_PARKED);
     tell_started(&owner, failure);
     free(failure);
 }
 
-/* Gives the pool another worker whenever its queue stood still between two looks.
- * Returns when to look again. */
-static int64_t
-watch_pool(uint64_t *taken_before)
-{
-    if (!atomic_load(&rt->watching)) {
-        return INT64_MAX;
-    }
-    if (!executor_is_behind(rt->pool)) {
-        atomic_store(&rt->watching, false);
-        /* A submit may have seen `watching` just before: look once more. */
-        if (!executor_is_behind(rt->pool)) {
-            return INT64_MAX;
-        }
-        atomic_store(&rt->watching, true);
-    }
-    uint64_t taken = executor_taken(rt->pool);
-    if (taken == *taken_before) {
-        executor_add_hand(rt->pool);
-    }
-    *taken_before = taken;
-    return platform_now_ns() + WATCH_INTERVAL_NS;
-}
-
 static void
 serve_main(void)
 {
-    uint64_t taken_before = 0;
-    int64_t next_look = INT64_MAX;
     for (;;) {
+        int64_t next_look = executor_look_around(rt->pool, platform_now_ns());
         platform_event_wait(&rt->main_event, next_look, 0, false);
         platform_event_clear(&rt->main_event);
         if (atomic_exchange(&rt->start_asked, false)) {
             take_up();
-        }
-        if (next_look == INT64_MAX && atomic_load(&rt->watching)) {
-            taken_before = executor_taken(rt->pool);
-            next_look = platform_now_ns() + WATCH_INTERVAL_NS;
-        } else if (platform_now_ns() >= next_look) {
-            next_look = watch_pool(&taken_before);
         }
     }
 }
@@ -242,11 +223,9 @@ main_thread(void *arg)
 }
 
 void
-runtime_watch_pool(void)
+runtime_wake_main(void)
 {
-    if (!atomic_load(&rt->watching) && !atomic_exchange(&rt->watching, true)) {
-        platform_event_set(&rt->main_event);
-    }
+    platform_event_set(&rt->main_event);
 }
 
 /* ---- Start and stop ---- */
@@ -257,14 +236,7 @@ spawn_main_thread(void)
     platform_event_init(&rt->main_event);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     rt->cores = cores > 0 ? (int)cores : 1;
-    pthread_t thread;
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, (size_t)8 << 20);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int failed = pthread_create(&thread, &attr, main_thread, NULL);
-    pthread_attr_destroy(&attr);
-    return failed == 0;
+    return runtime_spawn_thread(main_thread, NULL);
 }
 
 static runtime_result
@@ -277,6 +249,9 @@ begin_start_locked(runtime_config *config, const ErlNifPid *owner)
     rt->config = config;
     rt->owner = *owner;
     rt->stop_unanswered = false;
+    rt->max_threads = config->max_threads;
+    rt->epoch++;
+    rt->threads = 0;
     atomic_store(&rt->state, RUNTIME_STARTING);
     if (rt->main_running) {
         atomic_store(&rt->start_asked, true);
@@ -312,9 +287,11 @@ runtime_stop(ErlNifEnv *caller_env)
     atomic_store(&rt->state, RUNTIME_PARKED);
     context_entry *contexts = rt->contexts;
     rt->contexts = NULL;
+    rt->context_count = 0;
     rt->stop_unanswered = true;
     /* Counted like a worker, so that the answer comes after the last step here. */
     rt->threads++;
+    uint64_t epoch = rt->epoch;
     pthread_mutex_unlock(&rt->lock);
     executor_close(rt->pool, EXECUTOR_ABORT, nif_am.am_stopped, caller_env);
     while (contexts != NULL) {
@@ -324,7 +301,7 @@ runtime_stop(ErlNifEnv *caller_env)
         executor_release(entry->ex);
         free(entry);
     }
-    count_threads(caller_env, -1, 0);
+    count_thread(caller_env, epoch, -1);
 }
 
 /* ---- Executors ---- */
@@ -349,6 +326,7 @@ runtime_context_new(void)
         entry->ex = executor_share(ex);
         entry->next = rt->contexts;
         rt->contexts = entry;
+        rt->context_count++;
         executor_open(ex);
     }
     pthread_mutex_unlock(&rt->lock);
@@ -378,6 +356,7 @@ runtime_context_remove(executor *ex)
     context_entry *entry = *at;
     if (entry != NULL) {
         *at = entry->next;
+        rt->context_count--;
     }
     pthread_mutex_unlock(&rt->lock);
     if (entry == NULL) {
@@ -385,4 +364,17 @@ runtime_context_remove(executor *ex)
     }
     executor_release(entry->ex);
     free(entry);
+}
+
+/* ---- Looking ---- */
+
+void
+runtime_get_info(runtime_info *info)
+{
+    executor_count_all(&info->counts);
+    pthread_mutex_lock(&rt->lock);
+    info->started = atomic_load(&rt->state) == RUNTIME_UP;
+    info->contexts = rt->context_count;
+    info->max_threads = rt->max_threads;
+    pthread_mutex_unlock(&rt->lock);
 }

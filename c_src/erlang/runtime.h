@@ -25,7 +25,9 @@ typedef struct runtime_config {
     char *executable;   /* what sys.executable shall be */
     char **python_path; /* put in front of sys.path; NULL-terminated */
     uint32_t spin_ns;
-    unsigned threads; /* workers of the pool */
+    unsigned threads;     /* workers of the pool that always are there */
+    unsigned max_threads; /* workers of the pool, at most */
+    int64_t idle_ns;      /* after which the others end */
 } runtime_config;
 
 void runtime_config_free(runtime_config *config);
@@ -36,9 +38,10 @@ typedef enum { RUNTIME_OK, RUNTIME_BUSY, RUNTIME_NOMEM } runtime_result;
  * {erlpy, started, {error, Text}}.  Takes the config.  RUNTIME_BUSY: it is up already,
  * or on its way. */
 runtime_result runtime_start(runtime_config *config, const ErlNifPid *owner);
-/* Refuses new jobs, answers all pending ones {error, stopped}, ends every context, and
- * sends the owner {erlpy, stopped} once no worker thread is in the middle of something:
- * those that are left wait for a stream. */
+/* Refuses new jobs, answers all pending ones {error, stopped} and cancels them, ends
+ * every context, and
+ * sends the owner {erlpy, stopped} once the last worker thread has ended.  One whose
+ * code cannot be stopped is left behind. */
 void runtime_stop(ErlNifEnv *caller_env);
 
 /* The executor of calls that name no context (borrowed), or NULL when not up. */
@@ -48,8 +51,8 @@ executor *runtime_context_new(void);
 /* Forgets a context. */
 void runtime_context_remove(executor *ex);
 
-/* Says that jobs queue behind an active worker while others are idle. */
-void runtime_watch_pool(void);
+/* Has the main thread look around (executor_look_around). */
+void runtime_wake_main(void);
 /* Threads that may run Python at the same time. */
 unsigned runtime_parallelism(void);
 
@@ -60,10 +63,22 @@ uint32_t runtime_spin_ns(void);
 void runtime_gil_wanted(int change);
 bool runtime_gil_is_wanted(void);
 
-void runtime_thread_started(void);
-void runtime_thread_ended(void);
-/* +1: the calling worker begins to wait for a stream; -1: it is done. */
-void runtime_thread_parked(int change);
+/* Answers the epoch that the end has to be told with. */
+uint64_t runtime_thread_started(void);
+void runtime_thread_ended(uint64_t epoch);
+/* Detached, with a stack that is large enough for Python.  False: there are too many.
+ */
+bool runtime_spawn_thread(void *(*body)(void *), void *arg);
 void runtime_name_thread(const char *name);
+
+typedef struct runtime_info {
+    executor_counts counts;
+    bool started;
+    unsigned contexts;
+    unsigned max_threads;
+} runtime_info;
+
+/* Also when it is not up. */
+void runtime_get_info(runtime_info *info);
 
 #endif

@@ -22,6 +22,8 @@ nif_shared_open(void)
         goto no_env_key;
     }
     pthread_mutex_init(&made->lock, NULL);
+    pthread_mutex_init(&made->executors_lock, NULL);
+    pthread_mutex_init(&made->asked_lock, NULL);
     rt = made;
     return true;
 no_env_key:

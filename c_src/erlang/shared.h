@@ -30,6 +30,7 @@
  * hangs on it (executors, workers, jobs, resources, streams, pyb_state, pyb_host). */
 #define NIF_LAYOUT 1
 
+struct asked_job;
 struct executor;
 struct context_entry;
 struct runtime_config;
@@ -48,16 +49,33 @@ typedef struct nif_shared {
     struct runtime_config *config;  /* of the start under way; the main thread's */
     ErlNifPid owner;                /* lock */
     struct context_entry *contexts; /* lock */
-    int threads;                    /* lock: worker threads alive */
-    int parked;                     /* lock: those of them that wait for a stream */
+    unsigned context_count;         /* lock: of these */
+    unsigned max_threads;           /* lock: the setting of the last start */
+    uint64_t epoch;                 /* lock: counts the starts */
+    int threads;                    /* lock: worker threads of this epoch alive */
     bool main_running;              /* lock: the main thread exists */
     bool stop_unanswered;           /* lock: the owner waits for {erlpy, stopped} */
-    platform_event main_event;      /* start requested, or the pool is behind */
+    platform_event main_event;      /* start requested, or something to watch */
     atomic_bool start_asked;
-    atomic_bool watching;
     atomic_uint spin_ns;
     atomic_int gil_wanted;
     int cores;
+
+    /* executor.c: every executor that lives.  The lock comes before an executor's. */
+    pthread_mutex_t executors_lock;
+    struct executor *executors;
+    uint64_t calls_of_gone; /* the calls of those that are gone */
+
+    /* watch.c */
+    _Atomic int watch_level;
+    int64_t fast_look_ns, slow_look_ns, restless_ns; /* the main thread's */
+
+    /* cancel.c: the running jobs that the canceller shall look at.  A leaf. */
+    pthread_mutex_t asked_lock;
+    struct asked_job *asked_first, *asked_last;
+    platform_event asked_event;
+    bool canceller_running; /* the main thread's */
+    void *cancelled;        /* the exception type; the canceller's */
 
     atomic_uint_fast64_t last_call_id; /* callback.c */
 

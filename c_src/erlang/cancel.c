@@ -1,0 +1,330 @@
+/*
+ * cancel.c: how a cancel reaches a job, wherever it is.
+ *
+ *   queued           it leaves the queue
+ *   in a wait        the token of its thread ends the wait; the thread, once it has the
+ *   of ours          GIL, raises Cancelled (executor_cancelled_gil)
+ *   running          the canceller, a thread of its own, takes the GIL and leaves the
+ *                    exception with CPython, which raises it at the thread's next check
+ *
+ * A C function may hold the GIL for ever: so no other thread of ours takes the GIL for
+ * the sake of a cancel.
+ */
+#include "executor_internal.h"
+
+#include <stdlib.h>
+
+#include "atoms.h"
+#include "runtime.h"
+#include "shared.h"
+
+/* Running jobs that the canceller shall look at, each with a reference of its own and
+ * one of its executor. */
+typedef struct asked_job {
+    struct asked_job *next;
+    executor *ex;
+    job *j;
+} asked_job;
+
+/* ---- The caller's death ---- */
+
+typedef struct watch {
+    executor *ex;
+    job *j;
+    ErlNifMonitor monitor;
+} watch;
+
+static ErlNifResourceType *watch_type;
+
+static void
+destroy_watch(ErlNifEnv *env, void *object)
+{
+    watch *caller = object;
+    (void)env;
+    job_release(caller->j);
+    executor_release(caller->ex);
+}
+
+static void
+cancel_for_dead(executor *ex, job *j)
+{
+    if (job_claim(j, JOB_CANCELLED)) {
+        executor__cancel(ex, j, false);
+    }
+}
+
+static void
+caller_is_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor)
+{
+    watch *caller = object;
+    (void)env;
+    (void)pid;
+    (void)monitor;
+    cancel_for_dead(caller->ex, caller->j);
+}
+
+int
+executor__open_monitor_type(ErlNifEnv *env, ErlNifResourceFlags flags)
+{
+    ErlNifResourceTypeInit init = {.dtor = destroy_watch, .down = caller_is_down};
+    ErlNifResourceType *type =
+        enif_open_resource_type_x(env, "erlpy_watch", &init, flags, NULL);
+    if (type == NULL) {
+        return -1;
+    }
+    watch_type = type;
+    return 0;
+}
+
+/* False: it has ended, or another thread was quicker. */
+static bool
+attach_watch(executor *ex, job *j, watch *caller)
+{
+    pthread_mutex_lock(&ex->lock);
+    bool wanted = j->place == JOB_RUNNING && j->watch == NULL;
+    if (wanted) {
+        j->watch = caller;
+    }
+    pthread_mutex_unlock(&ex->lock);
+    return wanted;
+}
+
+void
+executor__monitor_caller(executor *ex, job *j)
+{
+    watch *caller = enif_alloc_resource(watch_type, sizeof *caller);
+    if (caller == NULL) {
+        return;
+    }
+    caller->ex = executor_share(ex);
+    caller->j = job_share(j);
+    int failed = enif_monitor_process(NULL, caller, &j->caller, &caller->monitor);
+    if (failed > 0) {
+        cancel_for_dead(ex, j);
+    }
+    if (failed == 0 && attach_watch(ex, j, caller)) {
+        return;
+    }
+    if (failed == 0) {
+        enif_demonitor_process(NULL, caller, &caller->monitor);
+    }
+    enif_release_resource(caller);
+}
+
+void
+executor__demonitor_caller(job *j)
+{
+    watch *caller = j->watch;
+    if (caller != NULL) {
+        j->watch = NULL;
+        enif_demonitor_process(NULL, caller, &caller->monitor);
+        enif_release_resource(caller);
+    }
+}
+
+/* ---- Cancelling ---- */
+
+static void
+request_locked(executor *ex, job *j)
+{
+    if (j->cancel == CANCEL_NONE) {
+        ex->unobeyed++;
+    }
+    j->cancel = CANCEL_REQUESTED;
+    j->cancelled_ns = platform_now_ns();
+    stream_token_raise(&j->on->token);
+}
+
+void
+executor__cancel(executor *ex, job *j, bool again)
+{
+    bool unqueued = false, running = false, parked = false;
+    pthread_mutex_lock(&ex->lock);
+    if (j->place == JOB_QUEUED) {
+        executor__unqueue_locked(ex, j);
+        unqueued = true;
+    } else if (j->place == JOB_RUNNING && (again || j->cancel == CANCEL_NONE)) {
+        request_locked(ex, j);
+        running = true;
+        parked = j->on->state == WORKER_PARKED;
+    }
+    pthread_mutex_unlock(&ex->lock);
+    if (unqueued) {
+        job_release(j);
+    }
+    if (running) {
+        executor__watch(WATCH_SLOW);
+    }
+    if (running && !parked) {
+        executor__ask_canceller(ex, j);
+    }
+}
+
+void
+executor_cancel(executor *ex, job *j)
+{
+    executor__cancel(ex, j, false);
+}
+
+bool
+executor__end_cancel_locked(worker *w, job *j)
+{
+    stream_token_clear(&w->token);
+    if (!w->stuck) {
+        w->ex->unobeyed--;
+    }
+    return j->cancel == CANCEL_ASYNC;
+}
+
+void
+executor__take_back_gil(void)
+{
+    PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+}
+
+/* ---- Delivery at a wait ---- */
+
+/* An exception that is on its way by CPython is taken back and raised here; one that
+ * was raised by it is not raised again. */
+static bool
+is_due_gil(job_cancel state)
+{
+    if (state == CANCEL_REQUESTED) {
+        return true;
+    }
+    return state == CANCEL_ASYNC && PyThreadState_Get()->async_exc != NULL;
+}
+
+int
+executor_cancelled_gil(pyb_state *state)
+{
+    worker *w = executor__current_worker();
+    if (w == NULL) {
+        return 0;
+    }
+    bool due = false;
+    pthread_mutex_lock(&w->ex->lock);
+    job *j = w->running;
+    if (j != NULL && j->cancel != CANCEL_NONE) {
+        due = is_due_gil(j->cancel);
+        j->cancel = CANCEL_DELIVERED;
+    }
+    stream_token_clear(&w->token);
+    pthread_mutex_unlock(&w->ex->lock);
+    if (!due) {
+        return 0;
+    }
+    executor__take_back_gil();
+    PyErr_SetNone(state->cancelled);
+    return -1;
+}
+
+/* ---- The canceller ---- */
+
+void
+executor__ask_canceller(executor *ex, job *j)
+{
+    asked_job *asked = malloc(sizeof *asked);
+    if (asked == NULL) {
+        return;
+    }
+    *asked = (asked_job){.ex = executor_share(ex), .j = job_share(j)};
+    pthread_mutex_lock(&rt->asked_lock);
+    if (rt->asked_last != NULL) {
+        rt->asked_last->next = asked;
+    } else {
+        rt->asked_first = asked;
+    }
+    rt->asked_last = asked;
+    pthread_mutex_unlock(&rt->asked_lock);
+    platform_event_set(&rt->asked_event);
+}
+
+static asked_job *
+next_asked(void)
+{
+    pthread_mutex_lock(&rt->asked_lock);
+    asked_job *asked = rt->asked_first;
+    if (asked != NULL) {
+        rt->asked_first = asked->next;
+        if (asked->next == NULL) {
+            rt->asked_last = NULL;
+        }
+    }
+    pthread_mutex_unlock(&rt->asked_lock);
+    return asked;
+}
+
+static bool
+wants_exception_locked(const job *j)
+{
+    return j->place == JOB_RUNNING && j->cancel == CANCEL_REQUESTED &&
+           j->on->state != WORKER_PARKED;
+}
+
+static bool
+wants_exception(executor *ex, job *j)
+{
+    pthread_mutex_lock(&ex->lock);
+    bool wanted = wants_exception_locked(j);
+    pthread_mutex_unlock(&ex->lock);
+    return wanted;
+}
+
+static void
+raise_gil(executor *ex, job *j)
+{
+    pthread_mutex_lock(&ex->lock);
+    if (wants_exception_locked(j)) {
+        PyThreadState_SetAsyncExc(j->on->ident, rt->cancelled);
+        j->cancel = CANCEL_ASYNC;
+    }
+    pthread_mutex_unlock(&ex->lock);
+}
+
+static void
+serve_asked(asked_job *asked)
+{
+    if (wants_exception(asked->ex, asked->j)) {
+        runtime_gil_wanted(+1);
+        PyGILState_STATE gil = PyGILState_Ensure();
+        runtime_gil_wanted(-1);
+        raise_gil(asked->ex, asked->j);
+        PyGILState_Release(gil);
+    }
+    job_release(asked->j);
+    executor_release(asked->ex);
+    free(asked);
+}
+
+static void *
+canceller_main(void *arg)
+{
+    (void)arg;
+    runtime_name_thread("erlpy_cancel");
+    PyGILState_Ensure();
+    pyb_state *state = pyb_current_state();
+    rt->cancelled = state != NULL ? state->cancelled : PyExc_SystemExit;
+    PyErr_Clear();
+    PyEval_SaveThread();
+    for (;;) {
+        platform_event_wait(&rt->asked_event, INT64_MAX, 0, false);
+        platform_event_clear(&rt->asked_event);
+        asked_job *asked;
+        while ((asked = next_asked()) != NULL) {
+            serve_asked(asked);
+        }
+    }
+    return NULL;
+}
+
+bool
+executor_start_canceller(void)
+{
+    if (rt->canceller_running) {
+        return true;
+    }
+    platform_event_init(&rt->asked_event);
+    rt->canceller_running = runtime_spawn_thread(canceller_main, NULL);
+    return rt->canceller_running;
+}

@@ -1,0 +1,341 @@
+/*
+ * worker.c: a thread that runs jobs: what it takes, when it parks, when it ends.
+ */
+#include "executor_internal.h"
+
+#include <stdlib.h>
+
+#include "atoms.h"
+#include "runtime.h"
+#include "shared.h"
+
+/* A worker with more to do still lets others have the GIL this often. */
+#define GIL_SLICE_NS 1000000
+/* The caller of a job that was queued for longer may have died meanwhile. */
+#define QUEUED_LONG_NS 1000000
+
+worker *
+executor__current_worker(void)
+{
+    return pthread_getspecific(rt->worker_key);
+}
+
+/* ---- Waits inside Python ---- */
+
+/* Nobody is left who would take the next job. */
+static bool
+lacks_hands_locked(const executor *ex)
+{
+    return ex->active < runtime_parallelism() && ex->workers[WORKER_IDLE] == NULL &&
+           executor__may_grow_locked(ex);
+}
+
+stream_token *
+executor_wait_begin(void)
+{
+    worker *w = executor__current_worker();
+    if (w == NULL) {
+        return NULL;
+    }
+    executor *ex = w->ex;
+    worker *other = NULL;
+    pthread_mutex_lock(&ex->lock);
+    executor__set_worker_locked(w, WORKER_PARKED, w->stuck);
+    if (ex->first != NULL && ex->active < runtime_parallelism()) {
+        other = executor__recruit_locked(ex);
+    }
+    bool lacking = lacks_hands_locked(ex);
+    job *j = w->running;
+    bool unwatched = j != NULL && j->wants_reply && j->watch == NULL;
+    pthread_mutex_unlock(&ex->lock);
+    executor__wake(other);
+    if (lacking) {
+        executor__start_worker(ex);
+    }
+    if (unwatched) {
+        executor__monitor_caller(ex, j);
+    }
+    return &w->token;
+}
+
+void
+executor_wait_end(void)
+{
+    worker *w = executor__current_worker();
+    if (w == NULL) {
+        return;
+    }
+    executor *ex = w->ex;
+    pthread_mutex_lock(&ex->lock);
+    executor__set_worker_locked(w, WORKER_ACTIVE, w->stuck);
+    job *j = w->running;
+    /* The wait may have ended by other news; then this is running code again. */
+    bool cancelled = j != NULL && j->cancel == CANCEL_REQUESTED;
+    pthread_mutex_unlock(&ex->lock);
+    if (cancelled) {
+        executor__ask_canceller(ex, j);
+    }
+}
+
+/* ---- The GIL ---- */
+
+static void
+take_gil(worker *w)
+{
+    runtime_gil_wanted(+1);
+    atomic_store_explicit(&w->wants_gil, true, memory_order_relaxed);
+    PyEval_RestoreThread(w->python);
+    atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
+    runtime_gil_wanted(-1);
+    w->gil_since_ns = platform_now_ns();
+}
+
+static void
+give_gil(worker *w)
+{
+    w->python = PyEval_SaveThread();
+}
+
+/* ---- Jobs ---- */
+
+static job *
+begin_job_locked(worker *w)
+{
+    job *j = executor__pop_locked(w->ex);
+    if (j != NULL) {
+        j->place = JOB_RUNNING;
+        j->on = w;
+        w->running = j;
+        w->serial++;
+    }
+    return j;
+}
+
+/* From here on nobody else looks at the job on behalf of this worker.  True: an
+ * exception that was meant for it may still come. */
+static bool
+end_job_locked(worker *w, job *j)
+{
+    bool left = j->cancel != CANCEL_NONE && executor__end_cancel_locked(w, j);
+    j->place = JOB_NOWHERE;
+    j->on = NULL;
+    w->running = NULL;
+    if (w->state != WORKER_ACTIVE || w->stuck) {
+        executor__set_worker_locked(w, WORKER_ACTIVE, false);
+    }
+    return left;
+}
+
+static bool
+may_stay_locked(worker *w)
+{
+    executor *ex = w->ex;
+    return w->generation == ex->generation &&
+           (ex->state == EXECUTOR_OPEN || ex->first != NULL);
+}
+
+/* There are enough without this idle one: in the pool one idle worker is kept for the
+ * next job, whatever the others do. */
+static bool
+is_surplus_locked(const executor *ex)
+{
+    return ex->threads > ex->base && ex->count[WORKER_IDLE] > 1;
+}
+
+/* Sleeps until it is recruited (true, and it is active), or until it has been idle for
+ * too long (false).  Gives up the lock meanwhile. */
+static bool
+idle_locked(worker *w)
+{
+    executor *ex = w->ex;
+    platform_event_clear(&w->wake);
+    executor__set_worker_locked(w, WORKER_IDLE, false);
+    uint32_t spin_ns = ex->submitter == platform_processor() ? 0 : runtime_spin_ns();
+    int64_t idle_ns = is_surplus_locked(ex) ? ex->idle_ns : INT64_MAX;
+    pthread_mutex_unlock(&ex->lock);
+    int64_t deadline_ns =
+        idle_ns == INT64_MAX ? INT64_MAX : platform_now_ns() + idle_ns;
+    platform_wait_result result =
+        platform_event_wait(&w->wake, deadline_ns, spin_ns, false);
+    pthread_mutex_lock(&ex->lock);
+    if (result == PLATFORM_SET) {
+        return true;
+    }
+    if (w->state == WORKER_IDLE) {
+        bool surplus = is_surplus_locked(ex);
+        executor__set_worker_locked(w, WORKER_ACTIVE, false);
+        return !surplus;
+    }
+    /* Whoever has recruited it is about to set the event. */
+    pthread_mutex_unlock(&ex->lock);
+    platform_event_wait(&w->wake, INT64_MAX, 0, false);
+    pthread_mutex_lock(&ex->lock);
+    return true;
+}
+
+/* The next job, waiting for one; NULL when this worker is to end: it is in no list
+ * then.
+ */
+static job *
+await_job(worker *w)
+{
+    executor *ex = w->ex;
+    job *j = NULL;
+    bool stay = true;
+    pthread_mutex_lock(&ex->lock);
+    while (stay && j == NULL) {
+        if (!may_stay_locked(w)) {
+            stay = false;
+        } else if (ex->first != NULL) {
+            j = begin_job_locked(w);
+        } else {
+            stay = idle_locked(w);
+        }
+    }
+    if (!stay) {
+        executor__remove_worker_locked(w);
+    }
+    pthread_mutex_unlock(&ex->lock);
+    return j;
+}
+
+/* The next job without letting the GIL go in between; NULL: give it up and ask again.
+ * `done` has ended when there is a next one. */
+static job *
+next_job_gil(worker *w, job *done)
+{
+    executor *ex = w->ex;
+    if (runtime_gil_is_wanted() || platform_now_ns() - w->gil_since_ns > GIL_SLICE_NS) {
+        return NULL;
+    }
+    if (pthread_mutex_trylock(&ex->lock) != 0) {
+        return NULL;
+    }
+    job *j = NULL;
+    if (ex->first != NULL && w->generation == ex->generation &&
+        done->cancel == CANCEL_NONE && done->watch == NULL) {
+        end_job_locked(w, done);
+        j = begin_job_locked(w);
+    }
+    pthread_mutex_unlock(&ex->lock);
+    return j;
+}
+
+static void
+finish_job(worker *w, job *j)
+{
+    pthread_mutex_lock(&w->ex->lock);
+    bool left = end_job_locked(w, j);
+    pthread_mutex_unlock(&w->ex->lock);
+    if (left) {
+        take_gil(w);
+        executor__take_back_gil();
+        give_gil(w);
+    }
+    executor__demonitor_caller(j);
+    job_release(j);
+}
+
+/* Nobody waits for the answer of a caller that has died while the job was queued. */
+static void
+check_caller(job *j)
+{
+    if (j->queued_ns != 0 && j->wants_reply &&
+        platform_now_ns() - j->queued_ns > QUEUED_LONG_NS &&
+        !enif_is_process_alive(NULL, &j->caller)) {
+        job_claim(j, JOB_CANCELLED);
+    }
+}
+
+static void
+run_jobs(worker *w, job *j)
+{
+    take_gil(w);
+    while (j != NULL) {
+        check_caller(j);
+        runner_run_gil(w->run, j);
+        job *done = j;
+        j = next_job_gil(w, done);
+        if (j != NULL) {
+            job_release(done);
+        } else {
+            give_gil(w);
+            finish_job(w, done);
+        }
+    }
+}
+
+/* ---- The thread ---- */
+
+static void
+free_worker(worker *w)
+{
+    platform_event_destroy(&w->wake);
+    stream_token_destroy(&w->token);
+    executor_release(w->ex);
+    free(w);
+}
+
+static void *
+worker_main(void *arg)
+{
+    worker *w = arg;
+    pthread_setspecific(rt->worker_key, w);
+    runtime_name_thread(w->ex->context ? "erlpy_context" : "erlpy_pool");
+    PyGILState_STATE gil = PyGILState_Ensure();
+    w->run = runner_new_gil(w->ex->context);
+    w->ident = PyThread_get_thread_ident();
+    w->thread = pthread_self();
+    give_gil(w);
+    atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
+    job *j;
+    while ((j = await_job(w)) != NULL) {
+        run_jobs(w, j);
+    }
+    take_gil(w);
+    runner_free_gil(w->run);
+    PyGILState_Release(gil);
+    uint64_t epoch = w->epoch;
+    free_worker(w);
+    runtime_thread_ended(epoch);
+    return NULL;
+}
+
+static worker *
+new_worker(executor *ex)
+{
+    worker *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return NULL;
+    }
+    platform_event_init(&w->wake);
+    stream_token_init(&w->token);
+    atomic_init(&w->wants_gil, true);
+    w->ex = executor_share(ex);
+    return w;
+}
+
+/* Counted as active from the start: it looks at the queue before it goes idle. */
+bool
+executor__start_worker(executor *ex)
+{
+    worker *w = new_worker(ex);
+    if (w == NULL) {
+        return false;
+    }
+    pthread_mutex_lock(&ex->lock);
+    w->generation = ex->generation;
+    executor__add_worker_locked(w);
+    pthread_mutex_unlock(&ex->lock);
+    w->epoch = runtime_thread_started();
+    uint64_t epoch = w->epoch;
+    if (runtime_spawn_thread(worker_main, w)) {
+        return true;
+    }
+    pthread_mutex_lock(&ex->lock);
+    executor__remove_worker_locked(w);
+    pthread_mutex_unlock(&ex->lock);
+    free_worker(w);
+    runtime_thread_ended(epoch);
+    return false;
+}
