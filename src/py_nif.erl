@@ -12,6 +12,7 @@
 -export_type([job/0, request/0, callback/0, answer/0]).
 
 -nifs([
+    loaded/0,
     start/6, stop/0, version/0, info/0,
     context_new/0, context_destroy/1, context_interrupt/1, is_context/1,
     submit/4, cancel/1,
@@ -32,27 +33,53 @@
     | {eval, Code :: binary(), Locals :: map()}
     | {exec, Code :: binary()}.
 
+%% The library says in a message why it refuses; the node itself knows only that it does.
 -spec load() -> ok | {error, term()}.
 load() ->
-    erlang:load_nif(filename:join(priv_dir(), "erlpy"), 0).
+    Ref = make_ref(),
+    case erlang:load_nif(filename:join(priv_of(loading_file()), "erlpy"), {self(), Ref}) of
+        ok ->
+            loaded();
+        {error, {Kind, _Text}} = Error ->
+            receive
+                {erlpy_refused, Ref, Why} -> {error, {Kind, Why}}
+            after 0 -> Error
+            end
+    end.
+
+%% Where the new code comes from while it is being loaded: code:which/1 still answers for
+%% the code that runs.
+loading_file() ->
+    case code:where_is_file(atom_to_list(?MODULE) ++ ".beam") of
+        non_existing -> code:which(?MODULE);
+        File -> File
+    end.
 
 %% Beside the ebin folder that this module came from: the name erlpy in the code path may
-%% mean another folder.  A module without a file (cover) asks the code path after all.
+%% mean another folder.
 -spec priv_dir() -> file:filename().
 priv_dir() ->
     case code:which(?MODULE) of
-        File when is_list(File), File =/= "" ->
-            Ebin = filename:dirname(filename:absname(File)),
-            filename:join(filename:dirname(Ebin), "priv");
-        _ ->
-            code:priv_dir(erlpy)
+        File when is_list(File), File =/= "" -> priv_of(File);
+        _ -> priv_of(loading_file())
     end.
+
+%% A module without a file (cover) asks the code path.
+priv_of(File) when is_list(File), File =/= "" ->
+    Ebin = filename:dirname(filename:absname(File)),
+    filename:join(filename:dirname(Ebin), "priv");
+priv_of(_) ->
+    code:priv_dir(erlpy).
+
+%% Called once the library is loaded: what can only be done then.
+-spec loaded() -> ok.
+loaded() -> erlang:nif_error(not_loaded).
 
 -spec start(
     none | binary(), [binary()], non_neg_integer(), pos_integer(), pos_integer(),
     non_neg_integer()
 ) ->
-    ok | {error, started | enomem}.
+    ok | {error, started | enomem | binary()}.
 start(_Executable, _PythonPath, _SpinUs, _Threads, _MaxThreads, _ThreadIdleMs) ->
     erlang:nif_error(not_loaded).
 

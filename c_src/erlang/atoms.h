@@ -35,6 +35,7 @@
     X(erlpy_callbacks)                                                                 \
     X(abandon)                                                                         \
     X(gone)                                                                            \
+    X(erlpy_refused)                                                                   \
     X(erlpy_runtime)                                                                   \
     X(started)                                                                         \
     X(relay)                                                                           \

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "atoms.h"
+#include "shared.h"
 
 /* A binary of this size or more becomes a segment as it is; smaller ones are copied.
  * Adopting costs 72 ns (hot) to 2 us (cold), about what copying 2 KiB does. */
@@ -54,10 +55,10 @@ destroy_task(ErlNifEnv *env, void *object)
 int
 buffer_open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
-    ErlNifResourceType *handles =
-        enif_open_resource_type(env, NULL, "erlpy_buffer", destroy_handle, flags, NULL);
-    ErlNifResourceType *tasks =
-        enif_open_resource_type(env, NULL, "erlpy_write", destroy_task, flags, NULL);
+    ErlNifResourceType *handles = nif_open_type(
+        env, "erlpy_buffer", &(ErlNifResourceTypeInit){.dtor = destroy_handle}, flags);
+    ErlNifResourceType *tasks = nif_open_type(
+        env, "erlpy_write", &(ErlNifResourceTypeInit){.dtor = destroy_task}, flags);
     if (handles == NULL || tasks == NULL) {
         return -1;
     }

@@ -12,6 +12,7 @@
 #include "runtime.h"
 #include "shared.h"
 #include "weight.h"
+#include "shared.h"
 
 typedef enum {
     CALLBACK_WAITING,
@@ -83,8 +84,9 @@ destroy_handle(ErlNifEnv *env, void *object)
 int
 callback_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
-    ErlNifResourceType *type = enif_open_resource_type(env, NULL, "erlpy_callback",
-                                                       destroy_handle, flags, NULL);
+    ErlNifResourceType *type =
+        nif_open_type(env, "erlpy_callback",
+                      &(ErlNifResourceTypeInit){.dtor = destroy_handle}, flags);
     if (type == NULL) {
         return -1;
     }

@@ -67,8 +67,7 @@ int
 executor__open_monitor_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
     ErlNifResourceTypeInit init = {.dtor = destroy_watch, .down = caller_is_down};
-    ErlNifResourceType *type =
-        enif_open_resource_type_x(env, "erlpy_watch", &init, flags, NULL);
+    ErlNifResourceType *type = nif_open_type(env, "erlpy_watch", &init, flags);
     if (type == NULL) {
         return -1;
     }

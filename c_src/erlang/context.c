@@ -5,6 +5,7 @@
 #include "job.h"
 #include "runtime.h"
 #include "weight.h"
+#include "shared.h"
 
 typedef struct context_handle {
     executor *ex;
@@ -30,8 +31,9 @@ destroy_context(ErlNifEnv *env, void *object)
 int
 context_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
-    ErlNifResourceType *type = enif_open_resource_type(env, NULL, "erlpy_context",
-                                                       destroy_context, flags, NULL);
+    ErlNifResourceType *type =
+        nif_open_type(env, "erlpy_context",
+                      &(ErlNifResourceTypeInit){.dtor = destroy_context}, flags);
     if (type == NULL) {
         return -1;
     }

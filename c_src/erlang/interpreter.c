@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host.h"
 #include "python_config.h"
 #include "shared.h"
 
@@ -30,6 +29,18 @@ interpreter_has_gil(void)
 #else
     return true;
 #endif
+}
+
+uint64_t
+interpreter_abi(void)
+{
+    return ((uint64_t)PY_VERSION_HEX >> 16) << 1 | (interpreter_has_gil() ? 1 : 0);
+}
+
+bool
+interpreter_is_there(void)
+{
+    return Py_IsInitialized() != 0;
 }
 
 const char *
@@ -111,7 +122,6 @@ interpreter_start(const runtime_config *config)
 {
     const char *executable =
         config->executable != NULL ? config->executable : ERLPY_PYTHON_EXECUTABLE;
-    pyb_set_host(host_table());
     if (PyImport_AppendInittab("_erlang", pyb_module_init) != 0) {
         return strdup("out of memory");
     }

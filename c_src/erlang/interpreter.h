@@ -18,6 +18,11 @@ char *interpreter_configure(const runtime_config *config);
 
 /* False on a free-threaded build with its GIL off. */
 bool interpreter_has_gil(void);
+/* Equal for libraries that can share one Python: its version, and whether it has a GIL.
+ */
+uint64_t interpreter_abi(void);
+/* True when Python runs in this process, whoever started it. */
+bool interpreter_is_there(void);
 /* The version text, "3.11.7"; needs no interpreter. */
 const char *interpreter_version(void);
 

@@ -5,6 +5,7 @@
 
 #include "atoms.h"
 #include "executor.h"
+#include "shared.h"
 
 /* So many are kept for the next calls. */
 #define KEPT_JOBS 256
@@ -34,8 +35,8 @@ destroy_handle(ErlNifEnv *env, void *object)
 int
 job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 {
-    ErlNifResourceType *type =
-        enif_open_resource_type(env, NULL, "erlpy_job", destroy_handle, flags, NULL);
+    ErlNifResourceType *type = nif_open_type(
+        env, "erlpy_job", &(ErlNifResourceTypeInit){.dtor = destroy_handle}, flags);
     if (type == NULL) {
         return -1;
     }

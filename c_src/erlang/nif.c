@@ -1,6 +1,7 @@
 /*
  * nif.c: the table of functions that the module py_nif gets, loading and upgrading.
  */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "buffer.h"
 #include "callback.h"
 #include "context.h"
+#include "host.h"
 #include "interpreter.h"
 #include "job.h"
 #include "runtime.h"
@@ -84,6 +86,30 @@ read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
 }
 
 static ERL_NIF_TERM
+text_term(ErlNifEnv *env, const char *text)
+{
+    ERL_NIF_TERM term;
+    size_t size = strlen(text);
+    memcpy(enif_make_new_binary(env, size, &term), text, size);
+    return term;
+}
+
+static ERL_NIF_TERM
+start_failure(ErlNifEnv *env, runtime_result result)
+{
+    switch (result) {
+    case RUNTIME_BUSY:
+        return nif_am.am_started;
+    case RUNTIME_FOREIGN:
+        return text_term(env,
+                         "Python runs in this node already, started by another copy "
+                         "of erlpy or another library: restart the node");
+    default:
+        return nif_am.am_enomem;
+    }
+}
+
+static ERL_NIF_TERM
 start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     ErlNifPid self;
@@ -98,9 +124,7 @@ start_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         return nif_am.am_ok;
     }
     runtime_config_free(config);
-    return enif_make_tuple2(env, nif_am.am_error,
-                            result == RUNTIME_BUSY ? nif_am.am_started
-                                                   : nif_am.am_enomem);
+    return enif_make_tuple2(env, nif_am.am_error, start_failure(env, result));
 }
 
 static ERL_NIF_TERM
@@ -115,13 +139,9 @@ stop_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 static ERL_NIF_TERM
 version_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    ERL_NIF_TERM term;
-    const char *version = interpreter_version();
-    size_t size = strlen(version);
     (void)argc;
     (void)argv;
-    memcpy(enif_make_new_binary(env, size, &term), version, size);
-    return term;
+    return text_term(env, interpreter_version());
 }
 
 /* The keys are documented at py:info/0. */
@@ -156,38 +176,92 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 
 /* ---- The library ---- */
 
+/* Tells the caller of erlang:load_nif/2, which passes {self(), Ref}, why it fails. */
 static int
-open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
+refuse(ErlNifEnv *env, ERL_NIF_TERM info, const char *why)
 {
-    nif_atoms_init(env);
-    return buffer_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
-                   job_open_type(env, flags) != 0 ||
-                   executor_open_type(env, flags) != 0 ||
-                   callback_open_type(env, flags) != 0
-               ? 1
-               : 0;
+    int arity;
+    const ERL_NIF_TERM *elements;
+    ErlNifPid caller;
+    if (enif_get_tuple(env, info, &arity, &elements) && arity == 2 &&
+        enif_get_local_pid(env, elements[0], &caller)) {
+        enif_send(env, &caller, NULL,
+                  enif_make_tuple3(env, nif_am.am_erlpy_refused, elements[1],
+                                   text_term(env, why)));
+    }
+    return 1;
+}
+
+static int
+join(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
+{
+    ErlNifResourceFlags flags = ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER;
+    if (buffer_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
+        job_open_type(env, flags) != 0 || executor_open_type(env, flags) != 0 ||
+        callback_open_type(env, flags) != 0) {
+        return refuse(env, info, "its resource types cannot be had");
+    }
+    pyb_set_host(host_table());
+    *priv_data = rt;
+    return 0;
+}
+
+/* The linker's -z nodelete says the same where there is one: Python cannot be unloaded,
+ * and threads of ours run in this library for good. */
+static bool
+pin_library(void)
+{
+    Dl_info self;
+    return dladdr(&rt, &self) != 0 &&
+           dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE) != NULL;
 }
 
 static int
 load(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
 {
-    (void)priv_data;
-    (void)info;
-    if (interpreter_publish_symbols() != NULL || !nif_shared_open()) {
-        return 2;
+    nif_atoms_init(env);
+    const char *failure = interpreter_publish_symbols();
+    if (failure != NULL) {
+        return refuse(env, info, failure);
     }
-    return open_types(env, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER);
+    if (!pin_library()) {
+        return refuse(env, info, "it cannot be kept in memory");
+    }
+    if (!nif_shared_open()) {
+        return refuse(env, info, "out of memory");
+    }
+    return join(env, priv_data, info);
 }
 
+/* This library, or another copy of it, has been loaded before, and Python may run. */
 static int
 upgrade(ErlNifEnv *env, void **priv_data, void **old_priv_data, ERL_NIF_TERM info)
 {
-    (void)old_priv_data;
-    return load(env, priv_data, info);
+    char why[200];
+    nif_atoms_init(env);
+    if (!pin_library()) {
+        return refuse(env, info, "it cannot be kept in memory");
+    }
+    if (!nif_shared_adopt(*old_priv_data, why, sizeof why)) {
+        return refuse(env, info, why);
+    }
+    return join(env, priv_data, info);
+}
+
+/* Called by the module as soon as it has been loaded. */
+static ERL_NIF_TERM
+loaded_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)env;
+    (void)argc;
+    (void)argv;
+    nif_keep_types();
+    return nif_am.am_ok;
 }
 
 /* Dirty: those that answer every pending call of an executor. */
 static ErlNifFunc functions[] = {
+    {"loaded", 0, loaded_nif, 0},
     {"start", 6, start_nif, 0},
     {"stop", 0, stop_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"version", 0, version_nif, 0},

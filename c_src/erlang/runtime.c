@@ -246,6 +246,9 @@ begin_start_locked(runtime_config *config, const ErlNifPid *owner)
     if (before != RUNTIME_DOWN && before != RUNTIME_PARKED) {
         return RUNTIME_BUSY;
     }
+    if (before == RUNTIME_DOWN && interpreter_is_there()) {
+        return RUNTIME_FOREIGN;
+    }
     rt->config = config;
     rt->owner = *owner;
     rt->stop_unanswered = false;

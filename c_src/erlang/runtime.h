@@ -32,11 +32,17 @@ typedef struct runtime_config {
 
 void runtime_config_free(runtime_config *config);
 
-typedef enum { RUNTIME_OK, RUNTIME_BUSY, RUNTIME_NOMEM } runtime_result;
+typedef enum {
+    RUNTIME_OK,
+    RUNTIME_BUSY,
+    RUNTIME_FOREIGN,
+    RUNTIME_NOMEM
+} runtime_result;
 
 /* Starts Python, or takes it up again, and later sends `owner` {erlpy, started, ok} or
  * {erlpy, started, {error, Text}}.  Takes the config.  RUNTIME_BUSY: it is up already,
- * or on its way. */
+ * or on its way.  RUNTIME_FOREIGN: Python runs in this process, but not started by us.
+ */
 runtime_result runtime_start(runtime_config *config, const ErlNifPid *owner);
 /* Refuses new jobs, answers all pending ones {error, stopped} and cancels them, ends
  * every context, and

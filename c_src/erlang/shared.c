@@ -1,12 +1,28 @@
 #include "shared.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "interpreter.h"
+
 nif_shared *rt;
+
+/* Of this copy; the node gives a type that is taken over the same address again. */
+static ErlNifResourceType *types[NIF_MAX_TYPES];
+static unsigned type_count;
+/* Those of which this copy holds an object; it is never let go. */
+static ErlNifResourceType *kept[NIF_MAX_TYPES];
+
+/* In the file behind a name, so that tools can tell which layout a library has. */
+static const volatile struct {
+    char name[16];
+    uint64_t layout;
+} built = {"erlpy layout", NIF_LAYOUT};
 
 bool
 nif_shared_open(void)
 {
+    type_count = 0;
     if (rt != NULL) {
         return true;
     }
@@ -14,7 +30,9 @@ nif_shared_open(void)
     if (made == NULL) {
         return false;
     }
-    made->layout = NIF_LAYOUT;
+    made->layout = built.layout;
+    made->python_abi = interpreter_abi();
+    made->platform = platform_get_room();
     if (pthread_key_create(&made->worker_key, NULL) != 0) {
         goto no_worker_key;
     }
@@ -31,4 +49,59 @@ no_env_key:
 no_worker_key:
     free(made);
     return false;
+}
+
+/* This copy may have an object of its own: when it was loaded as if it were the first,
+ * and then again after another. */
+static bool
+runs_python_apart_from(const nif_shared *old)
+{
+    return rt != NULL && rt != old && rt->main_running;
+}
+
+bool
+nif_shared_adopt(nif_shared *old, char *why, size_t size)
+{
+    type_count = 0;
+    if (old == NULL) {
+        snprintf(why, size, "the library that runs cannot be replaced while it does");
+    } else if (old->layout != built.layout) {
+        snprintf(why, size,
+                 "its data has layout %llu, that of the library that runs %llu",
+                 (unsigned long long)built.layout, (unsigned long long)old->layout);
+    } else if (old->python_abi != interpreter_abi()) {
+        snprintf(why, size, "it was built for another Python");
+    } else if (runs_python_apart_from(old)) {
+        snprintf(why, size,
+                 "it runs Python apart from the library that was loaded last");
+    } else {
+        rt = old;
+        platform_set_room(old->platform);
+        return true;
+    }
+    return false;
+}
+
+ErlNifResourceType *
+nif_open_type(ErlNifEnv *env, const char *name, const ErlNifResourceTypeInit *callbacks,
+              ErlNifResourceFlags flags)
+{
+    ErlNifResourceType *type =
+        type_count < NIF_MAX_TYPES
+            ? enif_open_resource_type_x(env, name, callbacks, flags, NULL)
+            : NULL;
+    if (type != NULL) {
+        types[type_count++] = type;
+    }
+    return type;
+}
+
+void
+nif_keep_types(void)
+{
+    for (unsigned i = 0; i < type_count; i++) {
+        if (kept[i] != types[i] && enif_alloc_resource(types[i], 1) != NULL) {
+            kept[i] = types[i];
+        }
+    }
 }

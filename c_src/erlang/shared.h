@@ -30,13 +30,17 @@
  * hangs on it (executors, workers, jobs, resources, streams, pyb_state, pyb_host). */
 #define NIF_LAYOUT 1
 
+/* Resource types of the library, at most. */
+#define NIF_MAX_TYPES 16
+
 struct asked_job;
 struct executor;
 struct context_entry;
 struct runtime_config;
 
 typedef struct nif_shared {
-    uint64_t layout; /* first for ever: NIF_LAYOUT of the copy that made this */
+    uint64_t layout;     /* first for ever: NIF_LAYOUT of the copy that made this */
+    uint64_t python_abi; /* second for ever: interpreter_abi() of that copy */
 
     /* What a thread is to all copies (a _Thread_local would be one a copy). */
     pthread_key_t worker_key; /* executor.c: the worker that it is, or NULL */
@@ -78,6 +82,7 @@ typedef struct nif_shared {
     void *cancelled;        /* the exception type; the canceller's */
 
     atomic_uint_fast64_t last_call_id; /* callback.c */
+    platform_room *platform;           /* that of the copy that made this */
 
     /* interpreter.c: sys.executable of the interpreter that runs, to notice a start
      * with another one. */
@@ -87,7 +92,20 @@ typedef struct nif_shared {
 /* Set at load, before any other function of the room runs. */
 extern nif_shared *rt;
 
-/* Makes the object unless this copy has one.  False: no memory. */
+/* For load: makes the object unless this copy has one.  False: no memory. */
 bool nif_shared_open(void);
+/* For upgrade: from now on this copy works with the object of the one that was loaded
+ * before it.  False: it cannot, and `why` says so. */
+bool nif_shared_adopt(nif_shared *old, char *why, size_t size);
+
+/* As enif_open_resource_type_x(), by which all types of the library are to be opened.
+ */
+ErlNifResourceType *nif_open_type(ErlNifEnv *env, const char *name,
+                                  const ErlNifResourceTypeInit *callbacks,
+                                  ErlNifResourceFlags flags);
+/* Holds an object of each type, so that the node forgets none when the module is
+ * deleted and purged: threads of ours go on making objects.  Once load has succeeded.
+ */
+void nif_keep_types(void);
 
 #endif

@@ -55,20 +55,35 @@ platform_relax(void)
 #endif
 }
 
-static struct {
+struct platform_room {
     atomic_bool fence_registered;
     atomic_int spinners;
     atomic_int processors; /* 0: not asked yet */
-} room;
+};
+
+static platform_room own_room;
+static platform_room *room = &own_room;
+
+platform_room *
+platform_get_room(void)
+{
+    return room;
+}
+
+void
+platform_set_room(platform_room *other)
+{
+    room = other;
+}
 
 static int
 processors(void)
 {
-    int known = atomic_load_explicit(&room.processors, memory_order_relaxed);
+    int known = atomic_load_explicit(&room->processors, memory_order_relaxed);
     if (known == 0) {
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         known = online > 0 ? (int)online : 1;
-        atomic_store_explicit(&room.processors, known, memory_order_relaxed);
+        atomic_store_explicit(&room->processors, known, memory_order_relaxed);
     }
     return known;
 }
@@ -102,7 +117,7 @@ platform_thread_cpu_ns(pthread_t thread)
 bool
 platform_spin_begin(void)
 {
-    int before = atomic_fetch_add_explicit(&room.spinners, 1, memory_order_relaxed);
+    int before = atomic_fetch_add_explicit(&room->spinners, 1, memory_order_relaxed);
     if (before < processors()) {
         return true;
     }
@@ -113,7 +128,7 @@ platform_spin_begin(void)
 void
 platform_spin_end(void)
 {
-    atomic_fetch_sub_explicit(&room.spinners, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&room->spinners, 1, memory_order_relaxed);
 }
 
 #if defined(__linux__) && defined(SYS_membarrier)
@@ -130,7 +145,7 @@ void
 platform_prepare(void)
 {
     if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0) {
-        atomic_store(&room.fence_registered, true);
+        atomic_store(&room->fence_registered, true);
     }
 }
 
@@ -158,7 +173,7 @@ platform_fence_all_threads(void)
 bool
 platform_has_fence_all_threads(void)
 {
-    return atomic_load_explicit(&room.fence_registered, memory_order_relaxed);
+    return atomic_load_explicit(&room->fence_registered, memory_order_relaxed);
 }
 
 void

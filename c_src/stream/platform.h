@@ -35,6 +35,13 @@ platform_thread(void)
 #endif
 }
 
+/* What is known of the process.  Where this code is in one process twice, the second
+ * copy is given that of the first (which must stay in memory) before it does anything.
+ */
+typedef struct platform_room platform_room;
+platform_room *platform_get_room(void);
+void platform_set_room(platform_room *other);
+
 /* Makes every running thread of the process execute a full memory fence.  To be called
  * only when platform_has_fence_all_threads(), which is so when the system can and
  * platform_prepare() has been called.  That one may take ten milliseconds. */
