@@ -2,6 +2,7 @@
 #include "test.h"
 #include "../../c_src/stream/alloc.h"
 
+#include <time.h>
 #include <unistd.h>
 
 void
@@ -205,7 +206,176 @@ wait_for(stream *s, uint64_t position, uint64_t need, int64_t after_ns)
     return stream_wait(s, &want);
 }
 
+/* ---- Writes that wait ---- */
+
+static void
+note_status(stream_parked *parked, stream_status status)
+{
+    struct parked_write *write = (struct parked_write *)(void *)parked;
+    write->status = status;
+    write->notices++;
+}
+
+stream_status
+park_batch(stream *s, struct parked_write *write, stream_batch *batch)
+{
+    write->parked.notify = note_status;
+    write->notices = 0;
+    write->status = STREAM_AGAIN;
+    return stream_park(s, batch, &write->parked);
+}
+
+stream_status
+park_text(stream *s, struct parked_write *write, const char *text, bool adopted)
+{
+    stream_batch batch = STREAM_BATCH_INIT;
+    size_t size = strlen(text);
+    CHECK((adopted ? batch_adopt_copy(&batch, text, size)
+                   : stream_batch_append(&batch, text, size)) == STREAM_OK);
+    stream_status status = park_batch(s, write, &batch);
+    CHECK(status != STREAM_AGAIN || batch.first == NULL);
+    stream_batch_clear(&batch);
+    return status;
+}
+
+bool
+was_written(struct parked_write *write)
+{
+    return write->notices == 1 && write->status == STREAM_OK &&
+           write->parked.batch.first == NULL && write->parked.batch.size_bytes == 0;
+}
+
+bool
+is_parked(struct parked_write *write)
+{
+    return write->notices == 0 && write->parked.queued;
+}
+
+/* A batch that was given back is as good as new. */
+bool
+has_back(struct parked_write *write, const char *text)
+{
+    stream *s = stream_unknown();
+    stream_batch *batch = &write->parked.batch;
+    bool same = batch->size_bytes == strlen(text) &&
+                stream_commit(s, batch) == STREAM_OK && stream__validate(s) &&
+                reads(s, text);
+    stream_release(s);
+    return same;
+}
+
+stream_info
+info_of(stream *s)
+{
+    stream_info info;
+    stream_get_info(s, &info);
+    return info;
+}
+
+stream *
+stream_with_marks(uint64_t high_bytes, uint64_t low_bytes)
+{
+    stream_options options = STREAM_OPTIONS_DEFAULT;
+    options.high_bytes = high_bytes;
+    options.low_bytes = low_bytes;
+    stream *s = stream_new_with(&options);
+    CHECK(s != NULL);
+    return s;
+}
+
+stream *
+stream_not_seekable(void)
+{
+    stream_options options = STREAM_OPTIONS_DEFAULT;
+    options.seekable = false;
+    stream *s = stream_new_with(&options);
+    CHECK(s != NULL);
+    return s;
+}
+
+void
+drain(stream *s, uint64_t size)
+{
+    stream_reader_lock(s);
+    stream_drain_locked(s, size);
+    stream_reader_unlock(s);
+}
+
+bool
+reads(stream *s, const char *text)
+{
+    size_t size = strlen(text);
+    char *bytes = malloc(size + 1);
+    CHECK(bytes != NULL);
+    bool same = read_some(s, bytes, size + 1) == size && memcmp(bytes, text, size) == 0;
+    free(bytes);
+    return same;
+}
+
+/* ---- Reasons ---- */
+
+static void
+note_release(stream_reason *reason)
+{
+    ((struct test_reason *)(void *)reason)->released++;
+}
+
+stream_reason *
+make_reason(struct test_reason *reason)
+{
+    reason->base.release = note_release;
+    reason->released = 0;
+    return &reason->base;
+}
+
 /* ---- Threads ---- */
+
+void
+sleep_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * MS};
+    nanosleep(&time, NULL);
+}
+
+static void *
+sleep_in_stream(void *arg)
+{
+    struct sleeper *sleeper = arg;
+    sleeper->status = stream_wait(sleeper->s, &sleeper->want);
+    return NULL;
+}
+
+void
+start_want(struct sleeper *sleeper, stream *s, const stream_want *want)
+{
+    *sleeper = (struct sleeper){.s = s, .want = *want};
+    CHECK(pthread_create(&sleeper->thread, NULL, sleep_in_stream, sleeper) == 0);
+}
+
+void
+start_sleeper(struct sleeper *sleeper, stream *s, uint64_t need, stream_token *token)
+{
+    start_want(sleeper, s,
+               &(stream_want){.position = stream_position(s),
+                              .need_offset = need,
+                              .deadline_ns = STREAM_FOREVER,
+                              .token = token});
+}
+
+void
+join_sleeper(struct sleeper *sleeper, stream_status expected)
+{
+    CHECK(pthread_join(sleeper->thread, NULL) == 0);
+    CHECK(sleeper->status == expected);
+}
+
+void
+await_waiters(stream *s, uint32_t count)
+{
+    while (info_of(s).waiters != count) {
+        sleep_ms(1);
+    }
+}
 
 void
 crew_add(struct crew *crew, void *(*work)(void *), void *arg)

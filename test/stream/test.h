@@ -57,7 +57,59 @@ stream_status next_line(stream *s, char *line, size_t size);
 bool view_equals(const stream_view *view, const char *text);
 stream_status wait_for(stream *s, uint64_t position, uint64_t need, int64_t after_ns);
 
+/* ---- Writes that wait ---- */
+
+struct parked_write {
+    stream_parked parked; /* first */
+    atomic_int notices;
+    _Atomic(int) status; /* of the last notice */
+};
+
+/* Parks a copy of the text, as bytes of a slab or (`adopted`) of a foreign block. */
+stream_status park_text(stream *s, struct parked_write *write, const char *text,
+                        bool adopted);
+stream_status park_batch(stream *s, struct parked_write *write, stream_batch *batch);
+bool was_written(struct parked_write *write);
+bool is_parked(struct parked_write *write);
+/* The refused or given up bytes are those, and go. */
+bool has_back(struct parked_write *write, const char *text);
+stream_info info_of(stream *s);
+/* Watermarks, no limit; STREAM_OFFSET_MAX for none. */
+stream *stream_with_marks(uint64_t high_bytes, uint64_t low_bytes);
+stream *stream_not_seekable(void);
+void drain(stream *s, uint64_t size);
+/* Reads all that is there and compares. */
+bool reads(stream *s, const char *text);
+
+/* ---- Reasons ---- */
+
+struct test_reason {
+    stream_reason base; /* first */
+    atomic_int released;
+};
+
+stream_reason *make_reason(struct test_reason *reason);
+
 /* ---- Threads ---- */
+
+#define MS INT64_C(1000000)
+
+void sleep_ms(long ms);
+
+/* A thread that waits. */
+struct sleeper {
+    stream *s;
+    stream_want want;
+    stream_status status;
+    pthread_t thread;
+};
+
+void start_want(struct sleeper *sleeper, stream *s, const stream_want *want);
+/* From the position of now on, for ever. */
+void start_sleeper(struct sleeper *sleeper, stream *s, uint64_t need,
+                   stream_token *token);
+void join_sleeper(struct sleeper *sleeper, stream_status expected);
+void await_waiters(stream *s, uint32_t count);
 
 /* How long the tests with threads run. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

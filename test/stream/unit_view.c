@@ -60,14 +60,6 @@ views_of(stream *s)
     return info.views;
 }
 
-static void
-drain(stream *s, uint64_t size)
-{
-    stream_reader_lock(s);
-    stream_drain_locked(s, size);
-    stream_reader_unlock(s);
-}
-
 static stream_view
 view_next(stream *s, uint64_t max)
 {

@@ -3,32 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <time.h>
-
-#define MS INT64_C(1000000)
-
-static void
-sleep_ms(long ms)
-{
-    struct timespec time = {ms / 1000, ms % 1000 * MS};
-    nanosleep(&time, NULL);
-}
-
-static uint32_t
-waiters_of(stream *s)
-{
-    stream_info info;
-    stream_get_info(s, &info);
-    return info.waiters;
-}
-
-static void
-await_waiters(stream *s, uint32_t count)
-{
-    while (waiters_of(s) != count) {
-        sleep_ms(1);
-    }
-}
 
 void
 test_unit_wait_answers_at_once(void)
@@ -41,7 +15,7 @@ test_unit_wait_answers_at_once(void)
     CHECK(wait_for(s, 0, 4, -1) == STREAM_TIMEDOUT);
     stream_end(s);
     CHECK(wait_for(s, 0, UINT64_MAX, STREAM_FOREVER) == STREAM_OK);
-    CHECK(waiters_of(s) == 0);
+    CHECK(info_of(s).waiters == 0);
     stream_release(s);
 }
 
@@ -55,41 +29,8 @@ test_unit_wait_times_out(void)
     stream_want spinning = {
         .need_offset = 1, .deadline_ns = platform_now_ns() + MS, .spin_ns = UINT32_MAX};
     CHECK(stream_wait(s, &spinning) == STREAM_TIMEDOUT);
-    CHECK(waiters_of(s) == 0 && stream__validate(s));
+    CHECK(info_of(s).waiters == 0 && stream__validate(s));
     stream_release(s);
-}
-
-struct sleeper {
-    stream *s;
-    stream_want want;
-    stream_status status;
-    pthread_t thread;
-};
-
-static void *
-sleep_in_stream(void *arg)
-{
-    struct sleeper *sleeper = arg;
-    sleeper->status = stream_wait(sleeper->s, &sleeper->want);
-    return NULL;
-}
-
-static void
-start_sleeper(struct sleeper *sleeper, stream *s, uint64_t need, bool interruptible)
-{
-    *sleeper = (struct sleeper){.s = s};
-    sleeper->want = (stream_want){.position = stream_position(s),
-                                  .need_offset = need,
-                                  .deadline_ns = STREAM_FOREVER,
-                                  .interruptible = interruptible};
-    CHECK(pthread_create(&sleeper->thread, NULL, sleep_in_stream, sleeper) == 0);
-}
-
-static void
-join_sleeper(struct sleeper *sleeper, stream_status expected)
-{
-    CHECK(pthread_join(sleeper->thread, NULL) == 0);
-    CHECK(sleeper->status == expected);
 }
 
 static void
@@ -152,7 +93,7 @@ test_unit_wait_is_woken_by_each_change(void)
         write_text(s, "two");
         struct sleeper sleepers[3];
         for (int n = 0; n < 3; n++) {
-            start_sleeper(&sleepers[n], s, 4, false);
+            start_sleeper(&sleepers[n], s, 4, NULL);
         }
         await_waiters(s, 3);
         CHECK(stream__validate(s));
@@ -160,7 +101,7 @@ test_unit_wait_is_woken_by_each_change(void)
         for (int n = 0; n < 3; n++) {
             join_sleeper(&sleepers[n], STREAM_OK);
         }
-        CHECK(waiters_of(s) == 0);
+        CHECK(info_of(s).waiters == 0);
         stream_release(s);
     }
 }
@@ -177,13 +118,13 @@ test_unit_wait_is_woken_by_an_old_position(void)
         struct sleeper sleeper;
         uint64_t position;
         CHECK(read_some(s, bytes, 3) == 3);
-        start_sleeper(&sleeper, s, 9, false);
+        start_sleeper(&sleeper, s, 9, NULL);
         await_waiters(s, 1);
         sleep_ms(5);
         CHECK(stream_seek(s, 1, 0, &position) == STREAM_OK);
         join_sleeper(&sleeper, STREAM_OK);
         CHECK(read_some(s, bytes, 3) == 3);
-        start_sleeper(&sleeper, s, 9, false);
+        start_sleeper(&sleeper, s, 9, NULL);
         await_waiters(s, 1);
         sleep_ms(5);
         CHECK(stream_seek(s, target, 0, &position) == STREAM_OK);
@@ -197,15 +138,15 @@ test_unit_wait_sleeps_through_what_is_too_little(void)
 {
     stream *s = stream_unknown();
     struct sleeper six, whole;
-    start_sleeper(&six, s, 6, false);
-    start_sleeper(&whole, s, UINT64_MAX, false);
+    start_sleeper(&six, s, 6, NULL);
+    start_sleeper(&whole, s, UINT64_MAX, NULL);
     await_waiters(s, 2);
     write_text(s, "five.");
     sleep_ms(5);
-    CHECK(waiters_of(s) == 2);
+    CHECK(info_of(s).waiters == 2);
     write_text(s, "6");
     join_sleeper(&six, STREAM_OK);
-    CHECK(waiters_of(s) == 1);
+    CHECK(info_of(s).waiters == 1);
     stream_end(s);
     join_sleeper(&whole, STREAM_OK);
     stream_release(s);
@@ -224,14 +165,17 @@ test_unit_wait_is_interrupted(void)
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     stream *s = stream_unknown();
     struct sleeper sleeper;
-    start_sleeper(&sleeper, s, 1, true);
+    start_want(&sleeper, s,
+               &(stream_want){.need_offset = 1,
+                              .deadline_ns = STREAM_FOREVER,
+                              .interruptible = true});
     await_waiters(s, 1);
     sleep_ms(20);
     CHECK(pthread_kill(sleeper.thread, SIGUSR1) == 0);
     join_sleeper(&sleeper, STREAM_INTERRUPTED);
-    CHECK(waiters_of(s) == 0);
+    CHECK(info_of(s).waiters == 0);
 
-    start_sleeper(&sleeper, s, 1, false);
+    start_sleeper(&sleeper, s, 1, NULL);
     await_waiters(s, 1);
     write_text(s, "x");
     join_sleeper(&sleeper, STREAM_OK);

@@ -1,0 +1,405 @@
+/* unit_flow.c: watermarks, and writes that wait for room. */
+#include "test.h"
+
+#include <sched.h>
+
+static const char ten[] = "0123456789";
+
+/* Ten bytes are unread, as many as the high mark allows. */
+static stream *
+full_stream(uint64_t low_bytes)
+{
+    stream *s = stream_with_marks(10, low_bytes);
+    write_text(s, ten);
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY);
+    return s;
+}
+
+void
+test_unit_marks_have_a_gap(void)
+{
+    stream *s = full_stream(4);
+    struct parked_write write, second;
+    CHECK(park_text(s, &write, "abc", false) == STREAM_AGAIN);
+    drain(s, 5);
+    CHECK(is_parked(&write) && info_of(s).parked == 1 && stream__validate(s));
+    drain(s, 1);
+    CHECK(was_written(&write) && info_of(s).parked == 0);
+    CHECK(stream_available(s) == 7 && stream__validate(s));
+    CHECK(park_text(s, &second, "defg", false) == STREAM_OK);
+    CHECK(stream_append(s, "", 0) == STREAM_OK);
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY);
+    CHECK(reads(s, "6789abcdefg"));
+    stream_release(s);
+}
+
+void
+test_unit_room_at_the_exact_marks(void)
+{
+    stream *s = stream_with_marks(10, 4);
+    struct parked_write writes[3];
+    write_text(s, "012345678");
+    write_text(s, "9");
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY);
+    CHECK(adopt_copy(s, "x", 1) == STREAM_BUSY);
+    CHECK(foreign_live_blocks() == 0);
+    CHECK(park_text(s, &writes[0], "abcde", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[1], "f", true) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[2], "g", false) == STREAM_AGAIN);
+    drain(s, 6);
+    CHECK(was_written(&writes[0]) && was_written(&writes[1]) && is_parked(&writes[2]));
+    CHECK(stream_available(s) == 10 && stream__validate(s));
+    drain(s, 5);
+    CHECK(is_parked(&writes[2]));
+    drain(s, 1);
+    CHECK(was_written(&writes[2]) && reads(s, "cdefg"));
+    stream_release(s);
+}
+
+void
+test_unit_nobody_overtakes(void)
+{
+    stream *s = full_stream(2);
+    struct parked_write writes[4];
+    stream_batch batch = STREAM_BATCH_INIT;
+    CHECK(park_text(s, &writes[0], "A", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[1], "BB", true) == STREAM_AGAIN);
+    drain(s, 7);
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY);
+    CHECK(adopt_copy(s, "x", 1) == STREAM_BUSY);
+    CHECK(stream_batch_append(&batch, "x", 1) == STREAM_OK);
+    CHECK(stream_commit(s, &batch) == STREAM_BUSY && batch.size_bytes == 1);
+    stream_batch_clear(&batch);
+    CHECK(park_text(s, &writes[2], "C", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[3], "D", true) == STREAM_AGAIN);
+    CHECK(info_of(s).parked == 4 && stream__validate(s));
+    drain(s, 1);
+    for (int i = 0; i < 4; i++) {
+        CHECK(was_written(&writes[i]));
+    }
+    CHECK(stream__validate(s) && reads(s, "89ABBCD"));
+    stream_release(s);
+}
+
+void
+test_unit_larger_than_the_mark(void)
+{
+    static char large[9000];
+    stream *s = stream_with_marks(10, 0);
+    struct parked_write write;
+    memset(large, 'l', sizeof large - 1);
+    write_text(s, "123456789");
+    adopt_text(s, large);
+    CHECK(park_text(s, &write, large, false) == STREAM_AGAIN);
+    drain(s, stream_available(s) - 1);
+    CHECK(is_parked(&write));
+    drain(s, 1);
+    CHECK(was_written(&write) && stream__validate(s) && reads(s, large));
+    stream_release(s);
+}
+
+void
+test_unit_one_byte_at_a_time(void)
+{
+    stream *s = stream_with_marks(1, 0);
+    struct parked_write writes[3];
+    static const char *const texts[] = {"b", "cc", "d"};
+    write_text(s, "a");
+    for (int i = 0; i < 3; i++) {
+        CHECK(park_text(s, &writes[i], texts[i], i == 1) == STREAM_AGAIN);
+    }
+    CHECK(reads(s, "a") && was_written(&writes[0]) && is_parked(&writes[1]));
+    CHECK(reads(s, "b") && was_written(&writes[1]) && is_parked(&writes[2]));
+    drain(s, 1);
+    CHECK(is_parked(&writes[2]));
+    CHECK(reads(s, "c") && was_written(&writes[2]) && reads(s, "d"));
+    stream_release(s);
+}
+
+/* Under the mark, not at it: unread bytes stay below the high mark plus one write. */
+void
+test_unit_both_marks_alike(void)
+{
+    stream *s = full_stream(10);
+    struct parked_write writes[2];
+    CHECK(park_text(s, &writes[0], "a", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[1], "b", false) == STREAM_AGAIN);
+    CHECK(is_parked(&writes[0]));
+    drain(s, 1);
+    CHECK(was_written(&writes[0]) && is_parked(&writes[1]));
+    drain(s, 1);
+    CHECK(was_written(&writes[1]) && reads(s, "23456789ab"));
+    stream_release(s);
+}
+
+void
+test_unit_no_marks_no_waiting(void)
+{
+    stream *s = stream_unknown();
+    struct parked_write write;
+    for (int i = 0; i < 100; i++) {
+        CHECK(park_text(s, &write, ten, i % 2 == 0) == STREAM_OK);
+        CHECK(write.notices == 0);
+    }
+    CHECK(stream_available(s) == 1000);
+    stream_release(s);
+}
+
+/* `out` of three gives up. */
+static void
+check_unpark(int out)
+{
+    stream *s = full_stream(5);
+    struct parked_write writes[3];
+    static const char *const texts[] = {"head", "middle", "tail"};
+    for (int i = 0; i < 3; i++) {
+        CHECK(park_text(s, &writes[i], texts[i], i == 1) == STREAM_AGAIN);
+    }
+    CHECK(stream_unpark(s, &writes[out].parked) && stream__validate(s));
+    CHECK(!stream_unpark(s, &writes[out].parked));
+    CHECK(writes[out].notices == 0 && has_back(&writes[out], texts[out]));
+    CHECK(info_of(s).parked == 2);
+    drain(s, 10);
+    char rest[20] = "";
+    for (int i = 0; i < 3; i++) {
+        if (i != out) {
+            CHECK(was_written(&writes[i]) && !stream_unpark(s, &writes[i].parked));
+            strcat(rest, texts[i]);
+        }
+    }
+    CHECK(stream__validate(s) && reads(s, rest));
+    stream_release(s);
+}
+
+void
+test_unit_unpark(void)
+{
+    for (int out = 0; out < 3; out++) {
+        check_unpark(out);
+    }
+    stream *s = full_stream(5);
+    struct parked_write write;
+    CHECK(park_text(s, &write, "again", true) == STREAM_AGAIN);
+    CHECK(stream_unpark(s, &write.parked) && stream__validate(s));
+    drain(s, 1);
+    write_text(s, "y");
+    stream_batch batch = write.parked.batch;
+    CHECK(park_batch(s, &write, &batch) == STREAM_AGAIN && batch.first == NULL);
+    CHECK(reads(s, "123456789y") && was_written(&write) && reads(s, "again"));
+    stream_release(s);
+}
+
+/* ---- Refusals ---- */
+
+static void
+refuse_by_end(stream *s)
+{
+    stream_end(s);
+}
+
+static void
+refuse_by_close(stream *s)
+{
+    stream_close_reader(s);
+}
+
+static struct test_reason reason;
+
+static void
+refuse_by_abort(stream *s)
+{
+    CHECK(stream_abort(s, make_reason(&reason)));
+}
+
+static void
+check_refusal(void (*refuse)(stream *), stream_status expected)
+{
+    stream *s = full_stream(5);
+    struct parked_write small, adopted;
+    stream_batch batch = STREAM_BATCH_INIT;
+    CHECK(park_text(s, &small, "small", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &adopted, "adopted", true) == STREAM_AGAIN);
+    refuse(s);
+    CHECK(small.notices == 1 && small.status == expected);
+    CHECK(adopted.notices == 1 && adopted.status == expected);
+    CHECK(!stream_unpark(s, &small.parked) && stream__validate(s));
+    CHECK(has_back(&small, "small") && has_back(&adopted, "adopted"));
+    CHECK(stream_batch_append(&batch, "late", 4) == STREAM_OK);
+    CHECK(park_batch(s, &small, &batch) == expected && batch.size_bytes == 4);
+    CHECK(small.notices == 0 && reads(s, ten) && foreign_live_blocks() == 0);
+    stream_batch_clear(&batch);
+    stream_release(s);
+}
+
+void
+test_unit_parked_writes_are_refused(void)
+{
+    check_refusal(refuse_by_end, STREAM_CLOSED);
+    check_refusal(refuse_by_close, STREAM_CLOSED);
+    check_refusal(refuse_by_abort, STREAM_ABORTED);
+    CHECK(reason.released == 1);
+}
+
+void
+test_unit_max_bytes(void)
+{
+    stream_options options = STREAM_OPTIONS_DEFAULT;
+    options.max_bytes = 15;
+    options.high_bytes = options.low_bytes = 10;
+    stream *s = stream_new_with(&options);
+    struct parked_write writes[4];
+    CHECK(stream_append(s, "more than fifteen", 17) == STREAM_TOO_LARGE);
+    CHECK(adopt_copy(s, "more than fifteen", 17) == STREAM_TOO_LARGE);
+    CHECK(park_text(s, &writes[0], "more than fifteen", true) == STREAM_TOO_LARGE);
+    write_text(s, ten);
+    CHECK(park_text(s, &writes[0], "sixsix", true) == STREAM_TOO_LARGE);
+    CHECK(park_text(s, &writes[0], "abc", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[1], "three", true) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[2], "de", true) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[3], "f", false) == STREAM_AGAIN);
+    drain(s, 10);
+    CHECK(was_written(&writes[0]) && was_written(&writes[2]));
+    CHECK(writes[1].notices == 1 && writes[1].status == STREAM_TOO_LARGE);
+    CHECK(writes[3].notices == 1 && writes[3].status == STREAM_TOO_LARGE);
+    CHECK(has_back(&writes[1], "three") && has_back(&writes[3], "f"));
+    CHECK(!stream_is_whole(s) && stream__validate(s) && reads(s, "abcde"));
+    CHECK(stream_append(s, "", 0) == STREAM_OK);
+    CHECK(stream_append(s, "x", 1) == STREAM_TOO_LARGE);
+    stream_release(s);
+}
+
+/* ---- A reader that needs more than the mark ---- */
+
+void
+test_unit_waiting_reader_suspends_the_mark(void)
+{
+    stream *s = full_stream(5);
+    struct parked_write writes[3];
+    struct sleeper sleeper;
+    for (int i = 0; i < 3; i++) {
+        CHECK(park_text(s, &writes[i], "12345678", i == 1) == STREAM_AGAIN);
+    }
+    start_sleeper(&sleeper, s, 25, NULL);
+    join_sleeper(&sleeper, STREAM_OK);
+    CHECK(was_written(&writes[0]) && was_written(&writes[1]) && is_parked(&writes[2]));
+    CHECK(stream_available(s) == 26 && stream__validate(s));
+    drain(s, 21);
+    CHECK(was_written(&writes[2]) && reads(s, "4567812345678"));
+    stream_release(s);
+}
+
+void
+test_unit_writes_go_on_while_a_reader_waits(void)
+{
+    stream *s = full_stream(5);
+    struct parked_write write;
+    struct sleeper sleeper;
+    start_sleeper(&sleeper, s, 40, NULL);
+    await_waiters(s, 1);
+    for (int i = 0; i < 2; i++) {
+        write_text(s, ten);
+        CHECK(park_text(s, &write, "five.", true) == STREAM_OK);
+    }
+    join_sleeper(&sleeper, STREAM_OK);
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY && stream_available(s) == 40);
+    start_sleeper(&sleeper, s, UINT64_MAX, NULL);
+    await_waiters(s, 1);
+    write_text(s, "all of it");
+    stream_end(s);
+    join_sleeper(&sleeper, STREAM_OK);
+    stream_release(s);
+}
+
+static void
+notify_nobody(struct stream_waiter *waiter)
+{
+    (void)waiter;
+}
+
+/* Puts a waiter into the list as one that has been given what it needs, and has not
+ * been woken yet: it suspends nothing. */
+void
+test_unit_satisfied_reader_suspends_nothing(void)
+{
+    stream *s = full_stream(5);
+    struct stream_waiter waiter = {
+        .need_offset = 10, .notify = notify_nobody, .queued = true};
+    platform_lock_take(&s->wait_lock);
+    s->waiting = &waiter;
+    s->waiter_count++;
+    s->front.attention++;
+    platform_unlock(&s->wait_lock);
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY);
+    stream__wake(s);
+    CHECK(!waiter.queued && stream__validate(s));
+    stream_release(s);
+}
+
+/* A write that parks while a reader comes down looks once more itself. */
+struct room_race {
+    stream *s;
+    atomic_uint turn;
+};
+
+enum { RACES = 3000 * SCALE };
+
+static void *
+race_to_drain(void *arg)
+{
+    struct room_race *race = arg;
+    for (unsigned i = 1; i <= RACES; i++) {
+        while (race->turn < i) {
+            platform_relax();
+        }
+        drain(race->s, 1);
+    }
+    return NULL;
+}
+
+void
+test_unit_parking_beside_the_read_that_makes_room(void)
+{
+    struct room_race race = {.s = stream_with_marks(1, 0)};
+    struct crew crew = {0};
+    struct choices choices = {.state = 11};
+    crew_add(&crew, race_to_drain, &race);
+    for (unsigned i = 1; i <= RACES; i++) {
+        struct parked_write write;
+        write_text(race.s, "x");
+        race.turn = i;
+        for (uint64_t pause = choose(&choices, 60); pause > 0; pause--) {
+            platform_relax();
+        }
+        if (park_text(race.s, &write, "y", false) == STREAM_AGAIN) {
+            while (write.notices == 0) {
+                sched_yield();
+            }
+            CHECK(was_written(&write));
+        }
+        while (stream_available(race.s) != 1) {
+            sched_yield();
+        }
+        drain(race.s, 1);
+    }
+    crew_join(&crew);
+    CHECK(stream__validate(race.s));
+    stream_release(race.s);
+}
+
+/* Small writes that waited share slabs as others do. */
+void
+test_unit_small_parked_writes_share_slabs(void)
+{
+    stream *s = stream_with_marks(100, 0);
+    struct parked_write write;
+    uint64_t most = 0;
+    for (int i = 0; i < 2000; i++) {
+        if (park_text(s, &write, ten, false) == STREAM_AGAIN) {
+            drain(s, stream_available(s));
+            CHECK(was_written(&write));
+        }
+        most = most > info_of(s).retained_bytes ? most : info_of(s).retained_bytes;
+    }
+    CHECK(most < 20000 * 2 + 2 * SLAB_MOST_BYTES);
+    stream_release(s);
+}
