@@ -106,6 +106,7 @@ struct stream {
     atomic_bool had_reader;
     _Atomic(uint32_t) writers;
     _Atomic(stream_reason *) reason; /* set before `writer` becomes ABORTED */
+    atomic_bool truncated;           /* as that */
     _Atomic(uint32_t) writer; /* stream_writer_state; set under the writer lock */
     _Atomic(uint32_t) reader; /* stream_reader_state; set under the writer lock */
     _Atomic(uint32_t) refs;

@@ -200,7 +200,7 @@ seek_target(uint64_t base, int64_t offset, uint64_t written, uint64_t *target)
 static stream_status
 seek_locked(stream *s, int64_t offset, int whence, uint64_t *position)
 {
-    bool whole = stream_is_whole(s) && !stream_is_aborted(s);
+    bool whole = stream_is_whole(s) && !stream_is_truncated(s);
     uint64_t written = stream__written(s);
     uint64_t base = 0;
     if (!s->seekable) {

@@ -163,6 +163,7 @@ stream_abort(stream *s, stream_reason *reason)
         atomic_load(&s->writer) == STREAM_WRITER_OPEN && !stream__is_complete(s);
     if (first) {
         atomic_store(&s->reason, reason);
+        atomic_store(&s->truncated, !stream_reader_closed(s));
         atomic_store(&s->writer, STREAM_WRITER_ABORTED);
     }
     stream__unlock_writer_and_look(s);
@@ -204,6 +205,12 @@ bool
 stream_is_aborted(stream *s)
 {
     return atomic_load(&s->writer) == STREAM_WRITER_ABORTED;
+}
+
+bool
+stream_is_truncated(stream *s)
+{
+    return atomic_load(&s->truncated);
 }
 
 bool

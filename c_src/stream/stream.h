@@ -235,6 +235,9 @@ bool stream_reader_closed(stream *s);
 bool stream_is_whole(stream *s);
 /* Aborted before it was complete (ended, or its known length written). */
 bool stream_is_aborted(stream *s);
+/* Aborted while its reader was open: what is there must not be taken for the whole.
+ * An abort that comes after the reader has closed does not make it so. */
+bool stream_is_truncated(stream *s);
 bool stream_is_seekable(stream *s);
 
 /* ---- Reading ----------------------------------------------------------- */
