@@ -17,55 +17,111 @@ pyb__lock_contended(stream *s)
     } while (!stream_reader_trylock(s));
 }
 
+int
+pyb__refuse_forked(void)
+{
+    const pyb_host *host = pyb_get_host();
+    if (host != NULL && host->forked != NULL && host->forked()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a child of the Erlang node after fork() cannot wait for it");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- Waiting ---- */
+
+int64_t
+pyb__deadline(int64_t timeout_ns)
+{
+    if (timeout_ns == PYB_NO_TIMEOUT) {
+        return STREAM_FOREVER;
+    }
+    int64_t now = platform_now_ns();
+    return timeout_ns < STREAM_FOREVER - now ? now + timeout_ns : STREAM_FOREVER;
+}
+
 /* Without a host this is plain python3, whose main thread runs signal handlers: there a
  * signal ends the wait, and nothing spins, since a signal that comes while spinning
  * would be missed.  (In the other threads PyErr_CheckSignals() does nothing.) */
-pyb__outcome
-pyb__wait(stream *s, uint64_t position, uint64_t need_offset)
+static stream_status
+wait_without_gil(stream *s, stream_want *want)
 {
     const pyb_host *host = pyb_get_host();
-    stream_want want = {
-        .position = position,
-        .need_offset = need_offset,
-        .deadline_ns = STREAM_FOREVER,
-        .spin_ns = host != NULL && host->spin_ns != NULL ? host->spin_ns() : 0,
-        .interruptible = host == NULL,
-    };
-    if (want.interruptible && PyErr_CheckSignals() < 0) {
-        return PYB_ERROR;
-    }
+    want->spin_ns = host != NULL && host->spin_ns != NULL ? host->spin_ns() : 0;
+    want->interruptible = host == NULL;
     stream_status status;
     Py_BEGIN_ALLOW_THREADS
     if (host != NULL && host->wait_begin != NULL) {
-        want.token = host->wait_begin();
+        want->token = host->wait_begin();
     }
-    status = stream_wait(s, &want);
+    status = stream_wait(s, want);
     if (host != NULL && host->wait_end != NULL) {
         host->wait_end();
     }
     Py_END_ALLOW_THREADS
-    if (status == STREAM_CANCELLED) {
-        pyb_state *state = pyb_current_state();
-        return state == NULL || host->cancelled(state) < 0 ? PYB_ERROR : PYB_RETRY;
+    return status;
+}
+
+/* What the end of a wait means: 0, or -1 with an exception. */
+static int
+check_wait(PyObject *self, stream_status status)
+{
+    const pyb_host *host = pyb_get_host();
+    switch (status) {
+    case STREAM_TIMEDOUT:
+        pyb__raise_timeout("no data", ((pyb_buffer *)self)->timeout_ns);
+        return -1;
+    case STREAM_INTERRUPTED:
+        return PyErr_CheckSignals();
+    case STREAM_CANCELLED:
+        return host != NULL && host->cancelled != NULL
+                   ? host->cancelled(pyb__state_of(self))
+                   : 0;
+    default:
+        return 0;
     }
-    if (status == STREAM_INTERRUPTED && PyErr_CheckSignals() < 0) {
+}
+
+/* The clock is read only here, where the call would wait. */
+pyb__outcome
+pyb__wait(pyb__reading *reading, uint64_t position, uint64_t need_offset)
+{
+    if (pyb__refuse_forked() < 0 ||
+        (pyb_get_host() == NULL && PyErr_CheckSignals() < 0)) {
         return PYB_ERROR;
     }
-    return PYB_RETRY;
+    int64_t timeout_ns = ((pyb_buffer *)reading->self)->timeout_ns;
+    stream_status status = STREAM_TIMEDOUT;
+    if (timeout_ns != 0) {
+        if (reading->deadline_ns == 0) {
+            reading->deadline_ns = pyb__deadline(timeout_ns);
+        }
+        stream_want want = {
+            .position = position,
+            .need_offset = need_offset,
+            .deadline_ns = reading->deadline_ns,
+        };
+        status = wait_without_gil(reading->stream, &want);
+    }
+    return check_wait(reading->self, status) < 0 ? PYB_ERROR : PYB_RETRY;
 }
 
 /* Whole is looked at before what is there: bytes that were written just before the end
  * count. */
 pyb__outcome
-pyb__wait_unless_whole(stream *s, uint64_t position, uint64_t need_offset)
+pyb__wait_unless_whole(pyb__reading *reading, uint64_t position, uint64_t need_offset)
 {
+    stream *s = reading->stream;
     if (!stream_is_whole(s)) {
-        return pyb__wait(s, position, need_offset);
+        return pyb__wait(reading, position, need_offset);
     }
     stream_info info;
     stream_get_info(s, &info);
     return info.written_offset >= need_offset ? PYB_RETRY : PYB_DONE;
 }
+
+/* ---- Copying ---- */
 
 static pyb__outcome
 copy_large(stream *s, uint64_t position, size_t size, bool consume, PyObject **bytes)

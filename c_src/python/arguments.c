@@ -5,6 +5,8 @@
  */
 #include "internal.h"
 
+#include <math.h>
+
 static Py_ssize_t
 find_name(const pyb__signature *signature, PyObject *name)
 {
@@ -182,4 +184,34 @@ pyb__convert_needle(PyObject *value, bool allow_byte)
                  "argument should be %sbytes-like object, not '%.200s'",
                  allow_byte ? "integer or " : "a ", Py_TYPE(value)->tp_name);
     return NULL;
+}
+
+/* Rounded up, so that only 0 means 0. */
+int
+pyb__convert_timeout(PyObject *value, int64_t *timeout_ns)
+{
+    if (value == Py_None) {
+        *timeout_ns = PYB_NO_TIMEOUT;
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "timeout must be a number of seconds or None, not '%.200s'",
+                         Py_TYPE(value)->tp_name);
+        }
+        return -1;
+    }
+    if (isnan(seconds) || seconds < 0) {
+        PyErr_SetString(PyExc_ValueError, "timeout must be zero or more, or None");
+        return -1;
+    }
+    if (seconds > (double)(INT64_MAX / 1000000000)) {
+        PyErr_SetString(PyExc_OverflowError,
+                        "timeout is too large: None stands for no timeout");
+        return -1;
+    }
+    *timeout_ns = (int64_t)ceil(seconds * 1e9);
+    return 0;
 }

@@ -18,8 +18,10 @@ pyb_buffer_new(pyb_state *state, stream *s, PyObject *origin)
         return NULL;
     }
     self->stream = stream_share(s);
+    stream_add_reader(s);
     self->origin = Py_XNewRef(origin);
     self->weakrefs = NULL;
+    atomic_init(&self->timeout_ns, PYB_NO_TIMEOUT);
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -52,6 +54,7 @@ pyb__buffer_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     Py_XDECREF(((pyb_buffer *)self)->origin);
+    stream_drop_reader(stream_of(self));
     stream_release(stream_of(self));
     PyObject_GC_Del(self);
     Py_DECREF(type);
@@ -75,9 +78,10 @@ pyb__buffer_repr(PyObject *self)
 {
     stream_info info;
     stream_get_info(stream_of(self), &info);
-    const char *state = info.reader == STREAM_READER_CLOSED  ? "closed"
-                        : info.writer == STREAM_WRITER_ENDED ? "ended"
-                                                             : "open";
+    const char *state = stream_is_truncated(stream_of(self))  ? "aborted"
+                        : info.reader == STREAM_READER_CLOSED ? "closed"
+                        : info.writer == STREAM_WRITER_ENDED  ? "ended"
+                                                              : "open";
     return PyUnicode_FromFormat(
         "<erlang.PyBuffer %s position=%llu available=%llu at %p>", state,
         (unsigned long long)info.read_offset,
@@ -113,8 +117,32 @@ pyb__buffer_readable_amount(PyObject *self, PyObject *Py_UNUSED(ignored))
 PyObject *
 pyb__buffer_at_eof(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    stream *s = stream_of(self);
-    return PyBool_FromLong(stream_is_whole(s) && stream_available(s) == 0);
+    pyb__reading reading = pyb__begin_reading(self);
+    if (!stream_is_whole(reading.stream) || stream_available(reading.stream) != 0) {
+        Py_RETURN_FALSE;
+    }
+    return pyb__check_truncated(&reading) == PYB_DONE ? Py_NewRef(Py_True) : NULL;
+}
+
+PyObject *
+pyb__buffer_settimeout(PyObject *self, PyObject *seconds)
+{
+    int64_t timeout_ns;
+    if (pyb__convert_timeout(seconds, &timeout_ns) < 0) {
+        return NULL;
+    }
+    ((pyb_buffer *)self)->timeout_ns = timeout_ns;
+    Py_RETURN_NONE;
+}
+
+PyObject *
+pyb__buffer_gettimeout(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    int64_t timeout_ns = ((pyb_buffer *)self)->timeout_ns;
+    if (timeout_ns == PYB_NO_TIMEOUT) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble((double)timeout_ns / 1e9);
 }
 
 PyObject *
@@ -169,7 +197,12 @@ pyb__buffer_seek(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         Py_END_ALLOW_THREADS
     }
     if (status == STREAM_NOT_ENDED) {
-        return refuse_seek(self, "the end is not known before end of data");
+        return refuse_seek(self, stream_is_truncated(s)
+                                     ? "the stream was aborted: its end is not known"
+                                     : "the end is not known before end of data");
+    }
+    if (status == STREAM_CHANGED || !stream_is_seekable(s)) {
+        return refuse_seek(self, "the stream is not seekable");
     }
     if (status != STREAM_OK) {
         return refuse_seek(self, "outside of what has been written");
@@ -221,6 +254,12 @@ PyObject *
 pyb__buffer_exit(PyObject *self, PyObject *Py_UNUSED(args))
 {
     return pyb__buffer_close(self, NULL);
+}
+
+PyObject *
+pyb__buffer_seekable(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(stream_is_seekable(stream_of(self)));
 }
 
 PyObject *

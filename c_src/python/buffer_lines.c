@@ -6,8 +6,9 @@
 /* A line that is not there yet, or whose search takes more than one step under the
  * lock: search on without the GIL, then wait.  PYB_RETRY or PYB_ERROR. */
 static pyb__outcome
-await_line(stream *s, uint64_t limit)
+await_line(pyb__reading *reading, uint64_t limit)
 {
+    stream *s = reading->stream;
     const uint8_t *data;
     uint64_t size, position, searched_offset;
     stream_status status;
@@ -21,14 +22,16 @@ await_line(stream *s, uint64_t limit)
         stream_reader_unlock(s);
     } while (status == STREAM_CHANGED);
     Py_END_ALLOW_THREADS
-    return status == STREAM_AGAIN ? pyb__wait(s, position, searched_offset + 1)
+    return status == STREAM_AGAIN ? pyb__wait(reading, position, searched_offset + 1)
                                   : PYB_RETRY;
 }
 
 /* Apart, so that the common case above it stays small enough to be inlined. */
 static PYB_NOINLINE PyObject *
-next_line_slow(stream *s, uint64_t limit)
+next_line_slow(PyObject *self, uint64_t limit)
 {
+    pyb__reading reading = pyb__begin_reading(self);
+    stream *s = reading.stream;
     PyObject *line = NULL;
     pyb__outcome outcome;
     do {
@@ -41,22 +44,24 @@ next_line_slow(stream *s, uint64_t limit)
             continue;
         }
         stream_reader_unlock(s);
-        outcome = status == STREAM_SHORT ? PYB_DONE : await_line(s, limit);
+        outcome = status == STREAM_SHORT ? pyb__check_truncated(&reading)
+                                         : await_line(&reading, limit);
     } while (outcome == PYB_RETRY);
     return line;
 }
 
 /* NULL without an exception at the end. */
 static inline PyObject *
-next_line(stream *s, uint64_t limit)
+next_line(PyObject *self, uint64_t limit)
 {
+    stream *s = ((pyb_buffer *)self)->stream;
     const uint8_t *data = NULL;
     uint64_t size = 0;
     pyb__lock(s);
     stream_status status = stream_line_locked(s, limit, &data, &size);
     if (status != STREAM_OK || data == NULL || size > STREAM_LOCKED_COPY_BYTES) {
         stream_reader_unlock(s);
-        return next_line_slow(s, limit);
+        return next_line_slow(self, limit);
     }
     PyObject *line = PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)size);
     if (line != NULL) {
@@ -69,7 +74,7 @@ next_line(stream *s, uint64_t limit)
 PyObject *
 pyb__buffer_next(PyObject *self)
 {
-    return next_line(((pyb_buffer *)self)->stream, UINT64_MAX);
+    return next_line(self, UINT64_MAX);
 }
 
 PyObject *
@@ -83,7 +88,7 @@ pyb__buffer_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     PyObject *line = NULL;
     if (size != 0) {
         uint64_t limit = size < 0 ? UINT64_MAX : (uint64_t)size;
-        line = next_line(((pyb_buffer *)self)->stream, limit);
+        line = next_line(self, limit);
     }
     if (line == NULL && !PyErr_Occurred()) {
         line = PyBytes_FromStringAndSize(NULL, 0);
@@ -125,10 +130,14 @@ find_hinted_end(stream *s, uint64_t position, uint64_t hint, uint64_t *size)
 }
 
 /* How many bytes the lines take that readlines(hint) answers with: up to the end of
- * the line that reaches `hint`, or all of them.  Waits until that is known. */
+ * the line that reaches `hint`, or all of them.  Waits until that is known.  Of a
+ * stream that was aborted, lines up to a hint are taken first; all of them are refused.
+ */
 static pyb__outcome
-measure_lines(stream *s, Py_ssize_t hint, uint64_t *position, uint64_t *size)
+measure_lines(pyb__reading *reading, Py_ssize_t hint, uint64_t *position,
+              uint64_t *size)
 {
+    stream *s = reading->stream;
     pyb__outcome outcome;
     do {
         bool whole = stream_is_whole(s);
@@ -148,8 +157,11 @@ measure_lines(stream *s, Py_ssize_t hint, uint64_t *position, uint64_t *size)
         } else if (hint > 0) {
             need_offset = *position + (uint64_t)hint;
         }
-        outcome = whole ? PYB_DONE : pyb__wait(s, *position, need_offset);
+        outcome = whole ? PYB_DONE : pyb__wait(reading, *position, need_offset);
     } while (outcome == PYB_RETRY);
+    if (outcome == PYB_DONE && (hint <= 0 || *size == 0)) {
+        outcome = pyb__check_truncated(reading);
+    }
     return outcome;
 }
 
@@ -177,18 +189,18 @@ PyObject *
 pyb__buffer_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *kwnames)
 {
-    stream *s = ((pyb_buffer *)self)->stream;
     Py_ssize_t hint = -1;
     if (pyb__parse_size("readlines", "hint", args, nargs, kwnames, &hint) < 0) {
         return NULL;
     }
+    pyb__reading reading = pyb__begin_reading(self);
     PyObject *lines = NULL;
     uint64_t position, size;
     pyb__outcome outcome;
     do {
-        outcome = measure_lines(s, hint, &position, &size);
+        outcome = measure_lines(&reading, hint, &position, &size);
         if (outcome == PYB_DONE) {
-            outcome = take_lines(s, position, size, &lines);
+            outcome = take_lines(reading.stream, position, size, &lines);
         }
     } while (outcome == PYB_RETRY);
     return lines;

@@ -131,33 +131,35 @@ until_stop(const until_args *until, uint64_t position)
 
 /* The separator is not in the bytes up to `searched_offset`: more must come. */
 static pyb__outcome
-await_separator(PyObject *self, const until_args *until, uint64_t position,
+await_separator(pyb__reading *reading, const until_args *until, uint64_t position,
                 uint64_t searched_offset)
 {
-    stream *s = ((pyb_buffer *)self)->stream;
-    pyb_state *state = pyb__state_of(self);
     if (searched_offset >= until_stop(until, position)) {
-        pyb__raise_overrun(state, (uint64_t)until->limit + 1, until->limit);
+        pyb__raise_overrun(pyb__state_of(reading->self), (uint64_t)until->limit + 1,
+                           until->limit);
         return PYB_ERROR;
     }
     uint64_t need_offset = position + (uint64_t)PyBytes_GET_SIZE(until->separator);
     if (need_offset <= searched_offset) {
         need_offset = searched_offset + 1;
     }
-    pyb__outcome outcome = pyb__wait_unless_whole(s, position, need_offset);
+    pyb__outcome outcome = pyb__wait_unless_whole(reading, position, need_offset);
     if (outcome == PYB_DONE) {
         outcome =
-            pyb__read_incomplete(state, s, position, searched_offset - position, -1);
+            pyb__read_incomplete(reading, position, searched_offset - position, -1);
     }
     return outcome;
 }
 
 static pyb__outcome
-read_until_once(PyObject *self, const until_args *until, PyObject **bytes)
+read_until_once(pyb__reading *reading, const until_args *until, PyObject **bytes)
 {
-    stream *s = ((pyb_buffer *)self)->stream;
+    stream *s = reading->stream;
     size_t separator_size = (size_t)PyBytes_GET_SIZE(until->separator);
     const uint8_t *data;
+    if (pyb__check_truncated(reading) == PYB_ERROR) {
+        return PYB_ERROR;
+    }
     pyb__lock(s);
     uint64_t position = stream_position(s);
     size_t contiguous = stream_peek_locked(s, &data);
@@ -174,7 +176,7 @@ read_until_once(PyObject *self, const until_args *until, PyObject **bytes)
             return pyb__copy_unlock(s, size, true, bytes);
         }
         stream_reader_unlock(s);
-        return await_separator(self, until, position, to);
+        return await_separator(reading, until, position, to);
     }
     stream_reader_unlock(s);
     uint64_t found = 0;
@@ -188,7 +190,7 @@ read_until_once(PyObject *self, const until_args *until, PyObject **bytes)
         return PYB_ERROR;
     }
     return status == STREAM_CHANGED ? PYB_RETRY
-                                    : await_separator(self, until, position, to);
+                                    : await_separator(reading, until, position, to);
 }
 
 static int
@@ -226,10 +228,11 @@ pyb__buffer_readuntil(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         convert_until(values, &until) < 0) {
         return NULL;
     }
+    pyb__reading reading = pyb__begin_reading(self);
     PyObject *bytes = NULL;
     pyb__outcome outcome;
     do {
-        outcome = read_until_once(self, &until, &bytes);
+        outcome = read_until_once(&reading, &until, &bytes);
     } while (outcome == PYB_RETRY);
     Py_DECREF(until.separator);
     return bytes;

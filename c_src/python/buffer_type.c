@@ -19,7 +19,12 @@ PyDoc_STRVAR(
     "It is an io.RawIOBase: wrap it in io.BufferedReader or io.TextIOWrapper as\n"
     "any raw stream.  memoryview(buf) shows all unread bytes without copying.\n"
     "Two PyBuffers are equal when they read the same stream; the position is\n"
-    "the stream's.  A call that raises leaves it where it was.");
+    "the stream's.  A call that raises leaves it where it was.\n"
+    "\n"
+    "When the writing side fails, reads raise BufferAborted (an OSError): those\n"
+    "that promise completeness (read(-1), readall, readlines(-1), readexactly,\n"
+    "readuntil, readview_exactly) at once and without consuming, the others when\n"
+    "what had arrived has been read.  settimeout() bounds each wait.");
 
 PyDoc_STRVAR(read_doc,
              "read($self, size=-1)\n--\n\n"
@@ -60,23 +65,28 @@ PyDoc_STRVAR(readexactly_doc,
              "readexactly($self, n)\n--\n\n"
              "Read exactly n bytes, waiting until they are there.\n\n"
              "Raises IncompleteReadError (an EOFError) when the end comes first; its\n"
-             "partial holds what was there, which is then consumed.");
+             "partial holds what was there, which is then consumed.  Raises\n"
+             "BufferAborted once the stream was aborted, whatever is there.");
 PyDoc_STRVAR(readuntil_doc,
              "readuntil($self, sep, limit=None)\n--\n\n"
              "Read up to and including the bytes sep, waiting until they are there.\n\n"
              "Raises IncompleteReadError (an EOFError) when the end comes first, as\n"
              "readexactly() does, and LimitOverrunError (a ValueError, nothing\n"
-             "consumed) when more than limit bytes come before sep.");
+             "consumed) when more than limit bytes come before sep.  Raises\n"
+             "BufferAborted once the stream was aborted, whatever is there.");
 PyDoc_STRVAR(
     read_nonblock_doc,
     "read_nonblock($self, size=-1)\n--\n\n"
     "Read at most size bytes of what is there (-1 or None: all) and never wait.\n\n"
-    "b'' when nothing is there: at_eof() tells whether more may come.");
+    "b'' when nothing is there: at_eof() tells whether more may come.  Raises\n"
+    "BufferAborted when nothing is there and the stream was aborted.");
 PyDoc_STRVAR(readable_amount_doc, "readable_amount($self)\n--\n\n"
                                   "How many bytes can be read without waiting.");
 PyDoc_STRVAR(at_eof_doc,
              "at_eof($self)\n--\n\n"
-             "True when everything has been read and no more is to be waited for.");
+             "True when everything has been read and no more is to be waited for.\n\n"
+             "Raises BufferAborted when everything has been read and the stream was\n"
+             "aborted.");
 PyDoc_STRVAR(find_doc,
              "find($self, sub, start=0, end=None)\n--\n\n"
              "The lowest index at which sub (bytes, or one byte as an integer) lies\n"
@@ -100,11 +110,22 @@ PyDoc_STRVAR(views_doc,
              "Each consumes what it shows, as readview() does.");
 PyDoc_STRVAR(tell_doc, "tell($self)\n--\n\n"
                        "The read position: bytes from the start of the stream.");
-PyDoc_STRVAR(seek_doc,
-             "seek($self, offset, whence=0)\n--\n\n"
-             "Move the read position and return it: from the start (0), from where it\n"
-             "is (1), or from the end (2, only after end of data).\n\n"
-             "Raises io.UnsupportedOperation outside of what has been written.");
+PyDoc_STRVAR(
+    seek_doc,
+    "seek($self, offset, whence=0)\n--\n\n"
+    "Move the read position and return it: from the start (0), from where it\n"
+    "is (1), or from the end (2, only after end of data).\n\n"
+    "Raises io.UnsupportedOperation outside of what has been written, and when\n"
+    "the stream is not seekable().");
+PyDoc_STRVAR(
+    settimeout_doc,
+    "settimeout($self, seconds, /)\n--\n\n"
+    "How long each call on this PyBuffer may wait, in all: a number of seconds, or\n"
+    "None (the default) for no limit.  With 0 a call never waits.\n\n"
+    "A call that would wait longer raises TimeoutError and consumes nothing.");
+PyDoc_STRVAR(gettimeout_doc,
+             "gettimeout($self)\n--\n\n"
+             "The timeout in seconds as a float, or None: see settimeout().");
 PyDoc_STRVAR(close_doc,
              "close($self)\n--\n\n"
              "No more data is wanted: writing answers {error, closed} from now on.\n\n"
@@ -113,8 +134,11 @@ PyDoc_STRVAR(flush_doc, "flush($self)\n--\n\n"
                         "Do nothing.  Raises ValueError when closed, as any file.");
 PyDoc_STRVAR(readable_doc, "readable($self)\n--\n\nTrue.");
 PyDoc_STRVAR(writable_doc, "writable($self)\n--\n\nFalse: only Erlang writes.");
-PyDoc_STRVAR(seekable_doc, "seekable($self)\n--\n\n"
-                           "True: seek() works within what has been written.");
+PyDoc_STRVAR(seekable_doc,
+             "seekable($self)\n--\n\n"
+             "True when seek() works, within what has been written.\n\n"
+             "False when Erlang made the buffer so: what has been read is\n"
+             "freed.");
 PyDoc_STRVAR(isatty_doc, "isatty($self)\n--\n\nFalse.");
 PyDoc_STRVAR(fileno_doc, "fileno($self)\n--\n\n"
                          "Raises io.UnsupportedOperation: there is no descriptor.");
@@ -148,11 +172,13 @@ static PyMethodDef buffer_methods[] = {
     {"views", pyb__buffer_views, METH_NOARGS, views_doc},
     {"tell", pyb__buffer_tell, METH_NOARGS, tell_doc},
     {"seek", FAST(pyb__buffer_seek), seek_doc},
+    {"settimeout", pyb__buffer_settimeout, METH_O, settimeout_doc},
+    {"gettimeout", pyb__buffer_gettimeout, METH_NOARGS, gettimeout_doc},
     {"close", pyb__buffer_close, METH_NOARGS, close_doc},
     {"flush", pyb__buffer_flush, METH_NOARGS, flush_doc},
     {"readable", pyb__buffer_true, METH_NOARGS, readable_doc},
     {"writable", pyb__buffer_false, METH_NOARGS, writable_doc},
-    {"seekable", pyb__buffer_true, METH_NOARGS, seekable_doc},
+    {"seekable", pyb__buffer_seekable, METH_NOARGS, seekable_doc},
     {"isatty", pyb__buffer_false, METH_NOARGS, isatty_doc},
     {"fileno", pyb__buffer_fileno, METH_NOARGS, fileno_doc},
     {"write", pyb__buffer_refuse_write, METH_O, write_doc},

@@ -52,18 +52,21 @@ look_pinning(PyObject *self, uint64_t max, pinned_look *look)
 }
 
 static pyb__outcome
-view_next(PyObject *self, Py_ssize_t size, PyObject **result)
+view_next(pyb__reading *reading, Py_ssize_t size, PyObject **result)
 {
-    stream *s = ((pyb_buffer *)self)->stream;
+    stream *s = reading->stream;
     pinned_look look;
     pyb__outcome outcome =
-        look_pinning(self, size < 0 ? UINT64_MAX : (uint64_t)size, &look);
+        look_pinning(reading->self, size < 0 ? UINT64_MAX : (uint64_t)size, &look);
     if (outcome != PYB_DONE) {
         return outcome;
     }
     size_t pinned = look.exporter->view.size_bytes;
     if (pinned == 0 && size != 0) {
-        outcome = pyb__wait_unless_whole(s, look.position, look.position + 1);
+        outcome = pyb__wait_unless_whole(reading, look.position, look.position + 1);
+        if (outcome == PYB_DONE) {
+            outcome = pyb__check_truncated(reading);
+        }
     }
     if (outcome == PYB_DONE) {
         outcome = show_and_consume(s, (PyObject *)look.exporter, look.position, pinned,
@@ -81,10 +84,11 @@ pyb__buffer_readview(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (pyb__parse_size("readview", "size", args, nargs, kwnames, &size) < 0) {
         return NULL;
     }
+    pyb__reading reading = pyb__begin_reading(self);
     PyObject *result = NULL;
     pyb__outcome outcome;
     do {
-        outcome = view_next(self, size, &result);
+        outcome = view_next(&reading, size, &result);
     } while (outcome == PYB_RETRY);
     return result;
 }
@@ -103,11 +107,14 @@ view_copied(stream *s, uint64_t position, Py_ssize_t size, PyObject **result)
 }
 
 static pyb__outcome
-view_exactly(PyObject *self, Py_ssize_t size, PyObject **result)
+view_exactly(pyb__reading *reading, Py_ssize_t size, PyObject **result)
 {
-    stream *s = ((pyb_buffer *)self)->stream;
+    stream *s = reading->stream;
     pinned_look look;
-    pyb__outcome outcome = look_pinning(self, (uint64_t)size, &look);
+    pyb__outcome outcome = pyb__check_truncated(reading);
+    if (outcome == PYB_DONE) {
+        outcome = look_pinning(reading->self, (uint64_t)size, &look);
+    }
     if (outcome != PYB_DONE) {
         return outcome;
     }
@@ -117,11 +124,11 @@ view_exactly(PyObject *self, Py_ssize_t size, PyObject **result)
     } else if (look.available >= (uint64_t)size) {
         outcome = view_copied(s, look.position, size, result);
     } else {
-        outcome =
-            pyb__wait_unless_whole(s, look.position, look.position + (uint64_t)size);
+        outcome = pyb__wait_unless_whole(reading, look.position,
+                                         look.position + (uint64_t)size);
         if (outcome == PYB_DONE) {
-            outcome = pyb__read_incomplete(pyb__state_of(self), s, look.position,
-                                           look.available, size);
+            outcome =
+                pyb__read_incomplete(reading, look.position, look.available, size);
         }
     }
     Py_DECREF(look.exporter);
@@ -136,10 +143,11 @@ pyb__buffer_readview_exactly(PyObject *self, PyObject *const *args, Py_ssize_t n
     if (pyb__parse_count("readview_exactly", args, nargs, kwnames, &size) < 0) {
         return NULL;
     }
+    pyb__reading reading = pyb__begin_reading(self);
     PyObject *result = NULL;
     pyb__outcome outcome;
     do {
-        outcome = view_exactly(self, size, &result);
+        outcome = view_exactly(&reading, size, &result);
     } while (outcome == PYB_RETRY);
     return result;
 }

@@ -5,8 +5,8 @@
  */
 #include "internal.h"
 
-static PyObject *
-argument_at(PyObject *self, Py_ssize_t index, const char *name)
+PyObject *
+pyb__argument_at(PyObject *self, Py_ssize_t index, const char *name)
 {
     PyObject *args = PyObject_GetAttrString(self, "args");
     if (args == NULL) {
@@ -43,13 +43,13 @@ incomplete_init(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 incomplete_partial(PyObject *self, void *Py_UNUSED(ignored))
 {
-    return argument_at(self, 0, "partial");
+    return pyb__argument_at(self, 0, "partial");
 }
 
 static PyObject *
 incomplete_expected(PyObject *self, void *Py_UNUSED(ignored))
 {
-    return argument_at(self, 1, "expected");
+    return pyb__argument_at(self, 1, "expected");
 }
 
 static PyObject *
@@ -109,13 +109,13 @@ overrun_init(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 overrun_consumed(PyObject *self, void *Py_UNUSED(ignored))
 {
-    return argument_at(self, 1, "consumed");
+    return pyb__argument_at(self, 1, "consumed");
 }
 
 static PyObject *
 overrun_str(PyObject *self)
 {
-    PyObject *message = argument_at(self, 0, "message");
+    PyObject *message = pyb__argument_at(self, 0, "message");
     PyObject *text = message != NULL ? PyObject_Str(message) : NULL;
     Py_XDECREF(message);
     return text;
@@ -163,19 +163,19 @@ erlang_error_init(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 erlang_error_kind(PyObject *self, void *Py_UNUSED(ignored))
 {
-    return argument_at(self, 0, "kind");
+    return pyb__argument_at(self, 0, "kind");
 }
 
 static PyObject *
 erlang_error_reason(PyObject *self, void *Py_UNUSED(ignored))
 {
-    return argument_at(self, 1, "reason");
+    return pyb__argument_at(self, 1, "reason");
 }
 
 static PyObject *
 erlang_error_stacktrace(PyObject *self, void *Py_UNUSED(ignored))
 {
-    PyObject *text = argument_at(self, 2, "stacktrace");
+    PyObject *text = pyb__argument_at(self, 2, "stacktrace");
     if (text == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear();
         text = PyUnicode_FromString("");
@@ -230,8 +230,8 @@ static PyType_Spec erlang_error_spec = {
     .slots = erlang_error_slots,
 };
 
-static PyObject *
-add_error(PyObject *module, PyType_Spec *spec, PyObject *base)
+PyObject *
+pyb__add_error(PyObject *module, PyType_Spec *spec, PyObject *base)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, base);
     if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
@@ -272,15 +272,15 @@ add_cancelled(PyObject *module, pyb_state *state)
 int
 pyb__add_errors(PyObject *module, pyb_state *state)
 {
-    state->incomplete_read = add_error(module, &incomplete_spec, PyExc_EOFError);
+    state->incomplete_read = pyb__add_error(module, &incomplete_spec, PyExc_EOFError);
     if (state->incomplete_read == NULL) {
         return -1;
     }
-    state->limit_overrun = add_error(module, &overrun_spec, PyExc_ValueError);
-    if (state->limit_overrun == NULL) {
+    state->limit_overrun = pyb__add_error(module, &overrun_spec, PyExc_ValueError);
+    if (state->limit_overrun == NULL || pyb__add_aborted(module, state) < 0) {
         return -1;
     }
-    state->erlang_error = add_error(module, &erlang_error_spec, PyExc_Exception);
+    state->erlang_error = pyb__add_error(module, &erlang_error_spec, PyExc_Exception);
     if (state->erlang_error == NULL || add_cancelled(module, state) < 0) {
         return -1;
     }
@@ -312,16 +312,22 @@ raise_incomplete(pyb_state *state, stream *s, uint64_t position, PyObject *parti
 }
 
 pyb__outcome
-pyb__read_incomplete(pyb_state *state, stream *s, uint64_t position, uint64_t size,
+pyb__read_incomplete(pyb__reading *reading, uint64_t position, uint64_t size,
                      Py_ssize_t expected)
 {
+    stream *s = reading->stream;
+    pyb__outcome outcome = pyb__check_truncated(reading);
+    if (outcome != PYB_DONE) {
+        return outcome;
+    }
     if (stream_available(s) != size) {
         return PYB_RETRY;
     }
     PyObject *partial = NULL;
-    pyb__outcome outcome = pyb__copy_from(s, position, size, false, &partial);
+    outcome = pyb__copy_from(s, position, size, false, &partial);
     if (outcome == PYB_DONE) {
-        outcome = raise_incomplete(state, s, position, partial, expected);
+        outcome = raise_incomplete(pyb__state_of(reading->self), s, position, partial,
+                                   expected);
         Py_DECREF(partial);
     }
     return outcome;
@@ -343,4 +349,15 @@ pyb__raise_overrun(pyb_state *state, uint64_t consumed, Py_ssize_t limit)
     }
     Py_XDECREF(message);
     Py_XDECREF(count);
+}
+
+void
+pyb__raise_timeout(const char *what, int64_t timeout_ns)
+{
+    PyObject *seconds = PyFloat_FromDouble((double)timeout_ns / 1e9);
+    if (seconds != NULL) {
+        PyErr_Format(PyExc_TimeoutError, "%s within the timeout of %R seconds", what,
+                     seconds);
+        Py_DECREF(seconds);
+    }
 }

@@ -4,9 +4,11 @@
  * THE LOCK AND THE GIL.  A thread that holds the GIL never blocks on a lock of the
  * stream, and no lock of the stream is held while the GIL is being acquired: those
  * two together make a deadlock impossible.  pyb__lock() is the only way in: it tries,
- * and gives the GIL up before it blocks.  Under the reader lock no Python code may
- * run: only bytes objects are allocated there (they are not tracked, so that no
- * collection starts), and every argument has been converted before.
+ * and gives the GIL up before it blocks.  (Freeing a PyBuffer may close the stream and
+ * so take locks under the GIL: the second rule alone keeps that free of deadlocks.)
+ * Under the reader lock no Python code may run: only bytes objects are allocated there
+ * (they are not tracked, so that no collection starts), and every argument has been
+ * converted before.
  *
  * THE SHAPE OF A READ.  Look under the lock; when the condition holds, allocate,
  * copy, consume, in this order, so that an exception leaves the position where it
@@ -27,7 +29,23 @@ typedef struct pyb_buffer {
     stream *stream;   /* a reference; set once, before anyone else sees the object */
     PyObject *origin; /* the host's, or NULL; set once; makes no cycle */
     PyObject *weakrefs;
+    _Atomic(int64_t) timeout_ns; /* of each call, or PYB_NO_TIMEOUT */
 } pyb_buffer;
+
+#define PYB_NO_TIMEOUT INT64_C(-1)
+
+/* One call of a reading method: what its waits have in common. */
+typedef struct pyb__reading {
+    PyObject *self;
+    stream *stream;
+    int64_t deadline_ns; /* of all its waits; 0 until the first one */
+} pyb__reading;
+
+static inline pyb__reading
+pyb__begin_reading(PyObject *self)
+{
+    return (pyb__reading){self, ((pyb_buffer *)self)->stream, 0};
+}
 
 typedef enum {
     PYB_ERROR = -1, /* an exception is set; nothing was consumed */
@@ -90,11 +108,19 @@ pyb__lock(stream *s)
 }
 
 /* Waits until `need_offset` is written, the stream is whole or closed, or the position
- * is not `position` any more.  PYB_RETRY, or PYB_ERROR when a signal handler raised. */
-pyb__outcome pyb__wait(stream *s, uint64_t position, uint64_t need_offset);
+ * is not `position` any more.  PYB_RETRY, or PYB_ERROR: the timeout has passed, a
+ * signal handler raised, the host cancels. */
+pyb__outcome pyb__wait(pyb__reading *reading, uint64_t position, uint64_t need_offset);
 /* For a read that found less than it needs at `position`.  PYB_DONE: no more will come
  * (but look at what is there).  Else as pyb__wait(). */
-pyb__outcome pyb__wait_unless_whole(stream *s, uint64_t position, uint64_t need_offset);
+pyb__outcome pyb__wait_unless_whole(pyb__reading *reading, uint64_t position,
+                                    uint64_t need_offset);
+/* A timeout in seconds, or None.  0 or -1 with TypeError, ValueError, OverflowError. */
+int pyb__convert_timeout(PyObject *value, int64_t *timeout_ns);
+/* When a wait that begins now and may take `timeout_ns` must end. */
+int64_t pyb__deadline(int64_t timeout_ns);
+/* 0, or -1 with RuntimeError in a child of the node after fork(). */
+int pyb__refuse_forked(void);
 /* Called with the reader lock, returns without it: copies the next `size` bytes (no
  * more than available) to a new bytes object, and consumes them when `consume`. */
 pyb__outcome pyb__copy_unlock(stream *s, size_t size, bool consume, PyObject **bytes);
@@ -108,14 +134,42 @@ pyb__outcome pyb__consume(stream *s, uint64_t position, uint64_t size);
 
 /* ---- errors.c ------------------------------------------------------------ */
 
+/* The value of that index in `args` of an exception, under the name of an attribute. */
+PyObject *pyb__argument_at(PyObject *self, Py_ssize_t index, const char *name);
+/* A new exception type, added to the module: a reference for the state, or NULL. */
+PyObject *pyb__add_error(PyObject *module, PyType_Spec *spec, PyObject *base);
 /* The exception types of the module: 0 or -1. */
 int pyb__add_errors(PyObject *module, pyb_state *state);
 /* No more will come, and the `size` bytes at `position` are not what was asked for:
  * consumes them and raises IncompleteReadError with them.  `expected` is -1 when that
  * was a separator.  PYB_ERROR, or PYB_RETRY when that is not all that is there. */
-pyb__outcome pyb__read_incomplete(pyb_state *state, stream *s, uint64_t position,
+pyb__outcome pyb__read_incomplete(pyb__reading *reading, uint64_t position,
                                   uint64_t size, Py_ssize_t expected);
 void pyb__raise_overrun(pyb_state *state, uint64_t consumed, Py_ssize_t limit);
+/* TimeoutError, for what took longer than `timeout_ns`. */
+void pyb__raise_timeout(const char *what, int64_t timeout_ns);
+
+/* ---- aborted.c ------------------------------------------------------------ */
+
+int pyb__add_aborted(PyObject *module, pyb_state *state);
+/* Raises BufferAborted with the reason of the stream, which is aborted. */
+void pyb__raise_aborted(pyb_state *state, stream *s);
+/* The reason of an aborted stream as Python shows it: a new reference or NULL. */
+PyObject *pyb__abort_reason(pyb_state *state, stream *s);
+/* A reason that is a str; NULL with an exception when out of memory. */
+stream_reason *pyb__text_reason(PyObject *text);
+
+/* Nothing is unread, or the whole was asked for: PYB_DONE, or PYB_ERROR when the stream
+ * was aborted before its reader closed. */
+static inline pyb__outcome
+pyb__check_truncated(pyb__reading *reading)
+{
+    if (!stream_is_truncated(reading->stream)) {
+        return PYB_DONE;
+    }
+    pyb__raise_aborted(PyType_GetModuleState(Py_TYPE(reading->self)), reading->stream);
+    return PYB_ERROR;
+}
 
 /* ---- the types ------------------------------------------------------------ */
 
@@ -182,6 +236,9 @@ PYB_METHOD_NOARGS(pyb__buffer_at_eof);
 PYB_METHOD_NOARGS(pyb__buffer_enter);
 PyObject *pyb__buffer_exit(PyObject *self, PyObject *args);
 PyObject *pyb__buffer_closed(PyObject *self, void *ignored);
+PYB_METHOD_NOARGS(pyb__buffer_seekable);
+PyObject *pyb__buffer_settimeout(PyObject *self, PyObject *seconds);
+PYB_METHOD_NOARGS(pyb__buffer_gettimeout);
 PYB_METHOD_NOARGS(pyb__buffer_true);
 PYB_METHOD_NOARGS(pyb__buffer_false);
 PYB_METHOD_NOARGS(pyb__buffer_fileno);

@@ -183,6 +183,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->not_convertible);
     Py_VISIT(state->cancelled);
     Py_VISIT(state->erlang_error);
+    Py_VISIT(state->buffer_aborted);
     Py_VISIT(state->unsupported);
     return 0;
 }
@@ -202,6 +203,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->not_convertible);
     Py_CLEAR(state->cancelled);
     Py_CLEAR(state->erlang_error);
+    Py_CLEAR(state->buffer_aborted);
     Py_CLEAR(state->unsupported);
     return 0;
 }

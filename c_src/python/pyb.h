@@ -72,7 +72,8 @@ typedef struct pyb_host {
     stream_token *(*wait_begin)(void);
     void (*wait_end)(void);
     /* With the GIL, when a wait ended with STREAM_CANCELLED: -1 with Cancelled set, or
-     * 0 when there is nothing (any more) to tell: wait again. */
+     * 0 when there is nothing (any more) to tell: wait again, with the token cleared.
+     */
     int (*cancelled)(pyb_state *state);
     /* In a child of the node after fork(): nothing may wait or reach the node. */
     bool (*forked)(void);

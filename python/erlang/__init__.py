@@ -7,6 +7,7 @@ an Erlang process, call() calls an Erlang function.  erlang.testing makes buffer
 
 from _erlang import (
     Atom,
+    BufferAborted,
     Cancelled,
     ErlangError,
     IncompleteReadError,
@@ -21,6 +22,7 @@ from _erlang import (
 
 __all__ = [
     "Atom",
+    "BufferAborted",
     "Cancelled",
     "ErlangError",
     "IncompleteReadError",

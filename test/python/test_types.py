@@ -8,6 +8,7 @@ import pytest
 import erlang
 from erlang import (
     Atom,
+    BufferAborted,
     ErlangError,
     IncompleteReadError,
     LimitOverrunError,
@@ -170,3 +171,63 @@ class TestErrors:
     def test_modules(self):
         for name in erlang.__all__:
             assert getattr(erlang, name).__module__ in ("erlang", "_erlang")
+
+
+class TestBufferAborted:
+    def test_it_is_an_os_error_without_a_number(self):
+        error = BufferAborted("client gone")
+        assert isinstance(error, OSError)
+        assert error.reason == "client gone"
+        assert error.args == ("client gone",)
+        assert error.errno is error.strerror is error.filename is None
+        assert BufferAborted.__module__ == "erlang"
+
+    @pytest.mark.parametrize(
+        "reason, text",
+        [
+            ("client gone", "client gone"),
+            ("", ""),
+            (("exit", 7), "('exit', 7)"),
+            (None, "None"),
+            (b"\xff", "b'\\xff'"),
+            ("abandoned", "abandoned (no Erlang process holds it any more)"),
+            ("owner_down", "owner_down (the process that owned it has ended)"),
+            ("x" * 1000, "x" * 1000),
+            ("x" * 1001, "x" * 1000 + "..."),
+        ],
+    )
+    def test_text(self, reason, text):
+        error = BufferAborted(reason)
+        assert str(error) == f"the stream was aborted: {text}"
+        assert error.reason == reason
+
+    def test_a_reason_that_cannot_be_shown(self):
+        class Bad:
+            def __repr__(self):
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            str(BufferAborted(Bad()))
+
+    @pytest.mark.parametrize("args", [(), (1, 2), (2, "No such file")])
+    def test_wrong_calls(self, args):
+        with pytest.raises(TypeError, match="reason"):
+            BufferAborted(*args)
+        with pytest.raises(TypeError):
+            BufferAborted(reason="x")
+
+    def test_copies(self):
+        error = BufferAborted(("exit", [1, 2]))
+        for same in (
+            pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)
+        ):  # fmt: skip
+            assert type(same) is BufferAborted
+            assert same.reason == ("exit", [1, 2])
+            assert str(same) == str(error)
+
+    def test_subclass(self):
+        class Mine(BufferAborted):
+            pass
+
+        assert str(Mine("x")) == "the stream was aborted: x"
+        assert Mine("x").reason == "x"
