@@ -13,6 +13,13 @@
         writer.close()
         thread.join()
 
+    def test_stops_when_the_upload_breaks_off():
+        writer = Writer()
+        writer.write(b"half")
+        writer.abort("client gone")
+        with pytest.raises(erlang.BufferAborted):
+            handler(writer.buffer)
+
 They are the PyBuffers of the node, over the same code.
 """
 
@@ -21,13 +28,30 @@ from _erlang import Writer
 __all__ = ["Writer", "make_buffer"]
 
 
-def make_buffer(data=b"", *, eof=True):
+def make_buffer(
+    data=b"",
+    *,
+    eof=True,
+    length=None,
+    high_watermark=None,
+    low_watermark=None,
+    max_size=None,
+    seekable=True,
+    last_reader=None,
+):
     """A PyBuffer that holds data (bytes-like).
 
     With eof=False the stream stays open, and a read that finds too little waits for
-    ever: use a Writer to go on writing.
+    ever: use a Writer to go on writing.  The other options are those of Writer.
     """
-    writer = Writer()
+    writer = Writer(
+        length,
+        high_watermark=high_watermark,
+        low_watermark=low_watermark,
+        max_size=max_size,
+        seekable=seekable,
+        last_reader=last_reader,
+    )
     writer.write(data)
     if eof:
         writer.close()

@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Any, SupportsIndex, final
+from typing import Any, Literal, SupportsIndex, final
 
 from typing_extensions import Buffer
 
@@ -9,12 +9,22 @@ __all__ = ["Writer", "make_buffer"]
 
 @final
 class Writer:
-    def __new__(cls, length: SupportsIndex | None = None) -> Writer: ...
+    def __new__(
+        cls,
+        length: SupportsIndex | None = None,
+        *,
+        high_watermark: SupportsIndex | None = None,
+        low_watermark: SupportsIndex | None = None,
+        max_size: SupportsIndex | None = None,
+        seekable: bool = True,
+        last_reader: Literal["keep", "close"] | None = None,
+    ) -> Writer: ...
     @property
     def buffer(self) -> PyBuffer: ...
     @property
     def closed(self) -> bool: ...
-    def write(self, data: Buffer, /) -> int: ...
+    def write(self, data: Buffer, timeout: float | None = None) -> int: ...
+    def abort(self, reason: str) -> None: ...
     def close(self) -> None: ...
     def info(self) -> dict[str, Any]: ...
     def __enter__(self) -> Writer: ...
@@ -26,4 +36,14 @@ class Writer:
         /,
     ) -> None: ...
 
-def make_buffer(data: Buffer = b"", *, eof: bool = True) -> PyBuffer: ...
+def make_buffer(
+    data: Buffer = b"",
+    *,
+    eof: bool = True,
+    length: SupportsIndex | None = None,
+    high_watermark: SupportsIndex | None = None,
+    low_watermark: SupportsIndex | None = None,
+    max_size: SupportsIndex | None = None,
+    seekable: bool = True,
+    last_reader: Literal["keep", "close"] | None = None,
+) -> PyBuffer: ...

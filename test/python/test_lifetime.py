@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 import erlang
-from erlang import Atom, IncompleteReadError, LimitOverrunError
+from erlang import Atom, BufferAborted, IncompleteReadError, LimitOverrunError
 from erlang.testing import Writer, make_buffer
 
 ROUNDS = 100_000 // 20
@@ -43,6 +43,27 @@ def once(target, sep):
         pass
     fails(OSError, Writer(0).buffer.fileno)
     Atom("name") == Atom("name", create=True)
+    failing()
+
+
+def failing():
+    """Those of streams that are aborted, full, or slow."""
+    writer = Writer(high_watermark=4, max_size=9, seekable=False)
+    buf = writer.buffer
+    writer.write(b"some\n")
+    buf.settimeout(0), buf.gettimeout(), writer.info(), repr(buf)
+    fails(TimeoutError, writer.write, b"more", 0)
+    fails(OSError, writer.write, b"x" * 3000)
+    fails(TimeoutError, buf.read)
+    fails(OSError, buf.seek, 0)
+    writer.abort("why")
+    fails(BufferAborted, writer.write, b"x")
+    fails(BufferAborted, buf.readexactly, 1)
+    writer.info(), buf.readline()
+    fails(BufferAborted, buf.readline)
+    fails(BufferAborted, buf.read_nonblock)
+    fails(BufferAborted, buf.at_eof)
+    fails(TypeError, Writer, None, 1)
 
 
 def resident_kib():
@@ -54,7 +75,8 @@ def test_references_and_blocks_are_balanced():
     target, sep = bytearray(2), b"\n"
     watched = [
         None, True, False, target, sep, b"", erlang.PyBuffer, Writer, Atom,
-        IncompleteReadError, LimitOverrunError, type(memoryview(make_buffer(b"x")).obj),
+        IncompleteReadError, LimitOverrunError, BufferAborted, TimeoutError,
+        type(memoryview(make_buffer(b"x")).obj),
     ]  # fmt: skip
 
     def measure():

@@ -1,16 +1,18 @@
 """Every method in every state of a stream."""
 
+import io
+
 import pytest
 
-from erlang import IncompleteReadError
+from erlang import BufferAborted, IncompleteReadError
 from erlang.testing import Writer
 from support import Background, wait_for_readers, write_layout
 
 BODY = b"".join(b"line %d " % n + b"." * (n % 97) + b"\n" for n in range(150))
 
 
-def make(layout="one write", *, skip=0, end="ended", data=BODY, length=None):
-    writer = Writer(length)
+def make(layout="one write", *, skip=0, end="ended", data=BODY, length=None, **options):
+    writer = Writer(length, **options)
     write_layout(writer, data, layout)
     buf = writer.buffer
     if skip:
@@ -19,12 +21,21 @@ def make(layout="one write", *, skip=0, end="ended", data=BODY, length=None):
         writer.close()
     elif end == "closed":
         buf.close()
+    elif end == "aborted":
+        writer.abort("broke off")
     return writer, buf, data[skip:]
 
 
 def viewed():
     writer, buf, rest = make("mixed", skip=100)
     return writer, buf, rest, memoryview(buf), memoryview(buf)[5:]
+
+
+def closed_then_aborted():
+    """Python wanted no more before the writer failed: that is an end for it."""
+    writer, buf, rest = make("mixed", skip=10, end="closed")
+    writer.abort("nobody cares")
+    return writer, buf, rest
 
 
 # All of these are whole: nothing waits.
@@ -42,6 +53,11 @@ WHOLE = {
     "known length": lambda: make("mixed", end="open", length=len(BODY)),
     "past the known length": lambda: make("mixed", end="open", length=5),
     "viewed": viewed,
+    "closed, then aborted": closed_then_aborted,
+    "not seekable": lambda: make("mixed", seekable=False),
+    "not seekable, partial": lambda: make("mixed", skip=2345, seekable=False),
+    "not seekable, drained": lambda: make("small writes", skip=len(BODY), seekable=False),
+    "with watermarks": lambda: make(high_watermark=100, last_reader="keep"),
 }
 
 
@@ -132,8 +148,9 @@ LOOKING = {
     "find byte": lambda buf, rest: buf.find(10, 5, -5) == rest.find(10, 5, -5),
     "bool": lambda buf, rest: bool(buf) is True,
     "readable": lambda buf, rest: buf.readable() and not buf.writable(),
-    "seekable": lambda buf, rest: buf.seekable() and not buf.isatty(),
-    "tell": lambda buf, rest: buf.seek(buf.tell()) == buf.tell(),
+    "isatty": lambda buf, rest: not buf.isatty(),
+    "timeout": lambda buf, rest: buf.gettimeout() is None,
+    "tell": lambda buf, rest: not buf.seekable() or buf.seek(buf.tell()) == buf.tell(),
     "repr": lambda buf, rest: f"available={len(rest)}" in repr(buf),
     "hash": lambda buf, rest: hash(buf) == hash(buf) and buf == buf,
 }
@@ -154,6 +171,10 @@ def test_seek_back_and_read_again(state):
     writer, buf, rest, *views = WHOLE[state]()
     position = buf.tell()
     assert buf.read() == rest
+    if not buf.seekable():
+        with pytest.raises(io.UnsupportedOperation, match="not seekable"):
+            buf.seek(position)
+        return
     assert buf.seek(position) == position
     assert buf.read() == rest
     assert buf.seek(0) == 0
@@ -203,3 +224,135 @@ def test_complete_reads_wait_for_the_end(state, method):
     writer.write(b"\nend")
     writer.close()
     assert call.result() == rest + b"\nend"
+
+
+ABORTED = {
+    "aborted, empty": lambda: make(data=b"", end="aborted"),
+    "aborted": lambda: make("mixed", end="aborted"),
+    "aborted, partial": lambda: make("mixed", skip=2345, end="aborted"),
+    "aborted, drained": lambda: make("small writes", skip=len(BODY), end="aborted"),
+    "aborted, short of its length": lambda: make(end="aborted", length=len(BODY) + 1),
+    "aborted, not seekable": lambda: make("adopted", skip=99, end="aborted", seekable=False),
+    "aborted, then closed": lambda: aborted_then_closed(),
+}
+
+
+def aborted_then_closed():
+    """The close came too late to make an end of it."""
+    writer, buf, rest = make("mixed", skip=10, end="aborted")
+    buf.close()
+    return writer, buf, rest
+
+
+# Take what had arrived, then raise.
+PIECEWISE = {
+    "read(n)": lambda buf: buf.read(777),
+    "read1()": lambda buf: buf.read1(),
+    "read1(n)": lambda buf: buf.read1(50),
+    "readinto": lambda buf: into(buf, "readinto"),
+    "readinto1": lambda buf: into(buf, "readinto1"),
+    "readline": lambda buf: buf.readline(),
+    "readline(n)": lambda buf: buf.readline(3),
+    "readlines(hint)": lambda buf: b"".join(buf.readlines(99)),
+    "next": lambda buf: next(buf),
+    "read_nonblock()": lambda buf: buf.read_nonblock(),
+    "read_nonblock(n)": lambda buf: buf.read_nonblock(4000),
+    "readview()": lambda buf: bytes(buf.readview()),
+    "readview(n)": lambda buf: bytes(buf.readview(600)),
+    "views": lambda buf: bytes(next(buf.views())),
+}
+
+
+def into(buf, method):
+    memory = bytearray(1000)
+    return bytes(memory[: getattr(buf, method)(memory)])
+
+
+@pytest.mark.parametrize("state", ABORTED)
+@pytest.mark.parametrize("method", PIECEWISE)
+def test_what_had_arrived_is_read_before_the_abort_is_raised(state, method):
+    writer, buf, rest = ABORTED[state]()
+    out = b""
+    while len(out) < len(rest):
+        piece = PIECEWISE[method](buf)
+        assert piece
+        out += piece
+    assert out == rest
+    for _ in range(3):
+        with pytest.raises(BufferAborted) as caught:
+            PIECEWISE[method](buf)
+        assert caught.value.reason == "broke off"
+    assert buf.tell() == writer.info()["written"]
+
+
+ALL_OR_NOTHING = {
+    "read()": lambda buf: buf.read(),
+    "read(None)": lambda buf: buf.read(None),
+    "readall": lambda buf: buf.readall(),
+    "readlines": lambda buf: buf.readlines(),
+    "readlines(0)": lambda buf: buf.readlines(0),
+    "readexactly": lambda buf: buf.readexactly(1),
+    "readexactly(0)": lambda buf: buf.readexactly(0),
+    "readexactly, all": lambda buf: buf.readexactly(len(buf)),
+    "readexactly, more": lambda buf: buf.readexactly(len(buf) + 1),
+    "readuntil": lambda buf: buf.readuntil(b"\n"),
+    "readuntil, not there": lambda buf: buf.readuntil(b"nowhere"),
+    "readuntil, limit": lambda buf: buf.readuntil(b"nowhere", 3),
+    "readview_exactly": lambda buf: buf.readview_exactly(1),
+    "readview_exactly, more": lambda buf: buf.readview_exactly(len(buf) + 1),
+}
+
+
+@pytest.mark.parametrize("state", ABORTED)
+@pytest.mark.parametrize("method", ALL_OR_NOTHING)
+def test_what_promises_all_raises_at_once_and_consumes_nothing(state, method):
+    writer, buf, rest = ABORTED[state]()
+    position = buf.tell()
+    for _ in range(2):
+        with pytest.raises(BufferAborted) as caught:
+            ALL_OR_NOTHING[method](buf)
+        assert caught.value.reason == "broke off"
+        assert buf.tell() == position
+    assert memoryview(buf) == rest
+
+
+@pytest.mark.parametrize("state", ABORTED)
+@pytest.mark.parametrize("method", LOOKING)
+def test_looking_at_what_is_aborted(state, method):
+    writer, buf, rest = ABORTED[state]()
+    position = buf.tell()
+    if not rest and (method == "at_eof" or method.startswith("peek")):
+        with pytest.raises(BufferAborted):
+            LOOKING[method](buf, rest)
+    else:
+        assert LOOKING[method](buf, rest)
+    assert buf.tell() == position
+    assert repr(buf).startswith("<erlang.PyBuffer aborted ")
+
+
+@pytest.mark.parametrize("state", ABORTED)
+def test_the_end_of_what_is_aborted_is_not_known(state):
+    writer, buf, rest = ABORTED[state]()
+    position = buf.tell()
+    with pytest.raises(io.UnsupportedOperation):
+        buf.seek(0, 2)
+    assert buf.tell() == position
+    assert buf.read(0) == buf.readline(0) == buf.readview(0) == b""
+    assert buf.readinto(bytearray()) == 0
+
+
+@pytest.mark.parametrize("state", OPEN)
+@pytest.mark.parametrize("method", [*ALL_OR_NOTHING, *PIECEWISE, "peek"])
+def test_an_abort_ends_a_wait(state, method):
+    writer, buf, rest = OPEN[state]()
+    calls = {**ALL_OR_NOTHING, **PIECEWISE, "peek": lambda buf: buf.peek()}
+    buf.read_nonblock()
+    if method in ("readexactly(0)", "readexactly, all", "read_nonblock()", "read_nonblock(n)"):
+        return
+    call = Background(calls[method], buf)
+    wait_for_readers(writer)
+    position = buf.tell()
+    writer.abort("broke off")
+    with pytest.raises(BufferAborted, match="broke off"):
+        call.result()
+    assert buf.tell() == position

@@ -2,7 +2,7 @@
 
 import pytest
 
-from erlang import PyBuffer
+from erlang import BufferAborted, PyBuffer
 from erlang.testing import Writer, make_buffer
 
 
@@ -48,6 +48,53 @@ def test_close():
         writer.write(b"x")
 
 
+def test_abort():
+    writer = Writer()
+    writer.abort("first")
+    writer.abort(reason="second")
+    writer.close()
+    assert writer.closed
+    assert writer.info()["state"] == ("aborted", "first")
+    for data in (b"", b"x", b"x" * 5000):
+        with pytest.raises(BufferAborted, match="first"):
+            writer.write(data)
+    for bad in (None, b"x", 1):
+        with pytest.raises(TypeError, match="reason"):
+            Writer().abort(bad)
+    with pytest.raises(TypeError):
+        Writer().abort()
+
+
+@pytest.mark.parametrize("text", ["", "é\0x", "\ud800", "x" * 100000])
+def test_any_text_is_a_reason(text):
+    writer = Writer()
+    writer.abort(text)
+    with pytest.raises(BufferAborted) as caught:
+        writer.buffer.read()
+    assert caught.value.reason == text
+
+
+def test_abort_of_what_is_complete_changes_nothing():
+    ended, known = Writer(), Writer(3)
+    ended.close()
+    known.write(b"abc")
+    for writer in (ended, known):
+        state = writer.info()["state"]
+        writer.abort("too late")
+        assert writer.info()["state"] == state
+        writer.buffer.read()
+        assert writer.buffer.at_eof()
+
+
+def test_a_block_that_fails_aborts():
+    with pytest.raises(ZeroDivisionError):
+        with Writer() as writer:
+            writer.write(b"abc")
+            1 / 0
+    with pytest.raises(BufferAborted, match=r"ZeroDivisionError\('division by zero'\)"):
+        writer.buffer.read()
+
+
 def test_with():
     with Writer() as writer:
         writer.write(b"abc")
@@ -69,9 +116,21 @@ def test_info():
         "available": 4,
         "views": 0,
         "waiting_readers": 0,
+        "waiting_writers": 0,
+        "high_watermark": None,
+        "low_watermark": None,
     }
     writer.close()
     assert writer.info()["state"] == "ended"
+
+
+def test_info_of_the_options():
+    info = Writer(high_watermark=100, low_watermark=7).info()
+    assert (info["high_watermark"], info["low_watermark"]) == (100, 7)
+    assert Writer(high_watermark=101).info()["low_watermark"] == 50
+    writer = Writer()
+    writer.abort("why")
+    assert writer.info()["state"] == ("aborted", "why")
 
 
 def test_length_argument():
@@ -82,6 +141,8 @@ def test_length_argument():
             Writer(bad)
     with pytest.raises(TypeError):
         Writer(1, 2)
+    with pytest.raises(ValueError, match="length"):
+        Writer(-1)
     with pytest.raises(TypeError):
         Writer(size=1)
 
