@@ -162,5 +162,8 @@ stream_unpark(stream *s, stream_parked *parked)
         dequeue_locked(s, parked);
     }
     platform_unlock(&s->writer_lock);
+    if (queued) {
+        stream__admit(s); /* the next one may be one to refuse */
+    }
     return queued;
 }
