@@ -58,6 +58,29 @@ op_commit(struct scene *scene)
     return stream_commit(scene->s, &scene->batch);
 }
 
+/* There is room: it is written, if need be in the slab of its own. */
+static stream_status
+op_park(struct scene *scene)
+{
+    struct parked_write write;
+    stream_status status = park_batch(scene->s, &write, &scene->batch);
+    CHECK(write.notices == 0);
+    return status;
+}
+
+/* Over the mark nothing is allocated, and what was parked comes in with no memory. */
+static stream_status
+op_let_in(struct scene *scene)
+{
+    struct parked_write write;
+    scene->s->high_bytes = scene->s->low_bytes = 1;
+    CHECK(stream_append(scene->s, "x", 1) == STREAM_BUSY);
+    CHECK(park_batch(scene->s, &write, &scene->batch) == STREAM_AGAIN);
+    drain(scene->s, stream_available(scene->s));
+    CHECK(was_written(&write) && reads(scene->s, "batch"));
+    return STREAM_OK;
+}
+
 static stream_status
 view_next(struct scene *scene, uint64_t max)
 {
@@ -103,18 +126,18 @@ op_find(struct scene *scene)
 }
 
 static stream_status (*const operations[])(struct scene *) = {
-    op_new,          op_append,      op_append_long, op_adopt,
-    op_batch_append, op_batch_adopt, op_commit,      op_view_small,
-    op_view,         op_view_all,    op_view_take,   op_find};
+    op_new,         op_append, op_append_long, op_adopt, op_batch_append,
+    op_batch_adopt, op_commit, op_view_small,  op_view,  op_view_all,
+    op_view_take,   op_find,   op_park,        op_let_in};
 
 static void
-setup(struct scene *scene)
+setup(struct scene *scene, bool seekable)
 {
     memset(scene, 0, sizeof *scene);
     for (size_t i = 0; i < sizeof scene->bytes; i++) {
         scene->bytes[i] = (uint8_t)(i * 7 + i / 256);
     }
-    scene->s = stream_unknown();
+    scene->s = seekable ? stream_unknown() : stream_not_seekable();
     CHECK(adopt_copy(scene->s, scene->bytes, PIECE) == STREAM_OK);
     CHECK(stream_append(scene->s, scene->bytes + PIECE, 3) == STREAM_OK);
     CHECK(adopt_copy(scene->s, scene->bytes + PIECE + 3, PIECE) == STREAM_OK);
@@ -148,11 +171,11 @@ check_unchanged(struct scene *scene, const stream_info *before)
 
 /* True when the operation never came to its n-th allocation. */
 static bool
-try_operation(stream_status (*operation)(struct scene *), long n)
+try_operation(stream_status (*operation)(struct scene *), bool seekable, long n)
 {
     static struct scene scene;
     stream_info before;
-    setup(&scene);
+    setup(&scene, seekable);
     stream_get_info(scene.s, &before);
     memory_fail_at(n);
     stream_status status = operation(&scene);
@@ -170,9 +193,10 @@ try_operation(stream_status (*operation)(struct scene *), long n)
 void
 test_oom_each_allocation_of_each_operation(void)
 {
-    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+    size_t count = sizeof operations / sizeof operations[0];
+    for (size_t i = 0; i < 2 * count; i++) {
         long n = 1;
-        while (!try_operation(operations[i], n)) {
+        while (!try_operation(operations[i / 2], i % 2 == 0, n)) {
             n++;
         }
         CHECK(n < 10);
