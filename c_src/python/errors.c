@@ -183,17 +183,42 @@ erlang_error_stacktrace(PyObject *self, void *Py_UNUSED(ignored))
     return text;
 }
 
+/* So many characters of a reason are shown: it may hold the message of another error,
+ * which holds that of a third, each time with more quotes in it. */
+#define REASON_SHOWN 1000
+
+static PyObject *
+shown_reason(PyObject *reason)
+{
+    PyObject *whole =
+        PyUnicode_Check(reason) ? Py_NewRef(reason) : PyObject_Repr(reason);
+    if (whole == NULL || PyUnicode_GET_LENGTH(whole) <= REASON_SHOWN) {
+        return whole;
+    }
+    PyObject *shown = NULL;
+    PyObject *part = PyUnicode_Substring(whole, 0, REASON_SHOWN);
+    if (part != NULL) {
+        shown = PyUnicode_FromFormat("%U...", part);
+    }
+    Py_XDECREF(part);
+    Py_DECREF(whole);
+    return shown;
+}
+
 /* "error: badarith", "throw: ('not_found', 7)" */
 static PyObject *
 erlang_error_str(PyObject *self)
 {
-    PyObject *text = NULL;
+    PyObject *text = NULL, *shown = NULL;
     PyObject *kind = erlang_error_kind(self, NULL);
     PyObject *reason = kind != NULL ? erlang_error_reason(self, NULL) : NULL;
     if (reason != NULL) {
-        text = PyUnicode_FromFormat(PyUnicode_Check(reason) ? "%S: %S" : "%S: %R", kind,
-                                    reason);
+        shown = shown_reason(reason);
     }
+    if (shown != NULL) {
+        text = PyUnicode_FromFormat("%S: %U", kind, shown);
+    }
+    Py_XDECREF(shown);
     Py_XDECREF(reason);
     Py_XDECREF(kind);
     return text;

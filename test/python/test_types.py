@@ -118,6 +118,8 @@ class TestErrors:
         assert str(error) == "throw: ('not_found', 7)"
         assert str(ErlangError("error", "badarith")) == "error: badarith"
         assert ErlangError("error", "badarith").stacktrace == ""
+        long = ErlangError("error", ["x" * 5000])
+        assert str(long) == "error: ['" + "x" * 998 + "..."
         error.add_note("a note")
         copied = pickle.loads(pickle.dumps(error))
         assert (type(copied), copied.args) == (ErlangError, error.args)
