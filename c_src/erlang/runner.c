@@ -9,8 +9,8 @@
 
 struct runner {
     pyb_state *state;
-    ErlNifEnv *reply_env;
-    PyObject *own_main; /* the context's '__main__', or NULL */
+    ErlNifEnv *reply_env; /* NULL while a job is being answered in it */
+    PyObject *own_main;   /* the context's '__main__', or NULL */
     PyObject *main_name;
 };
 
@@ -322,6 +322,26 @@ run_request(runner *run, job *j, ErlNifEnv *env)
     return written ? answer : failure_term_gil(run->state, env, false);
 }
 
+/* A job may run nested in another one's erlang.call, at the latest while the answer is
+ * being converted: then it has an environment of its own. */
+static ErlNifEnv *
+take_reply_env(runner *run)
+{
+    ErlNifEnv *env = run->reply_env;
+    run->reply_env = NULL;
+    return env != NULL ? env : enif_alloc_env();
+}
+
+static void
+put_reply_env(runner *run, ErlNifEnv *env)
+{
+    if (run->reply_env == NULL) {
+        run->reply_env = env;
+    } else {
+        enif_free_env(env);
+    }
+}
+
 void
 runner_run_gil(runner *run, job *j)
 {
@@ -332,10 +352,16 @@ runner_run_gil(runner *run, job *j)
     if (!job_is_pending(j)) {
         return;
     }
-    ERL_NIF_TERM answer = run_request(run, j, run->reply_env);
+    ErlNifEnv *env = take_reply_env(run);
+    if (env == NULL) {
+        job_fail(NULL, j, nif_am.am_enomem);
+        return;
+    }
+    ERL_NIF_TERM answer = run_request(run, j, env);
     if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok) &&
         job_is_pending(j)) {
         failure_report(answer);
     }
-    job_reply(j, run->reply_env, answer);
+    job_reply(j, env, answer);
+    put_reply_env(run, env);
 }
