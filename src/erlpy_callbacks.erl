@@ -99,8 +99,11 @@ fail(Call, Reason) ->
 
 run(Call) ->
     case py_nif:callback_take(Call) of
-        {Name, Args} -> py_nif:callback_reply(Call, answer(Name, Args));
-        gone -> ok
+        {Name, Args} ->
+            ok = py_wait:set_chain(Call),
+            py_nif:callback_reply(Call, answer(Name, Args));
+        gone ->
+            ok
     end.
 
 answer(Name, Args) ->

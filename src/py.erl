@@ -22,6 +22,8 @@
 %% <dt>`not_started'</dt><dd>the application erlpy is not running</dd>
 %% <dt>`stopped', `destroyed'</dt><dd>the application or the context ended before there was
 %% an answer; the code is cancelled</dd>
+%% <dt>`too_deep'</dt><dd>more than 256 calls within each other, from Erlang to Python to
+%% Erlang and so on</dd>
 %% </dl>
 %% Arguments of a wrong type raise `badarg'.
 %%
@@ -59,6 +61,7 @@
     | not_started
     | stopped
     | destroyed
+    | too_deep
     | interrupted
     | enomem
     | system_limit.
@@ -388,7 +391,7 @@ run(Context, Request, Timeout, Who) ->
 submit(Target, Ref, Request, Who) ->
     Target =:= pool orelse (is_reference(Target) andalso py_nif:is_context(Target)) orelse
         badarg(Who, Target, "not a context"),
-    py_nif:submit(Target, Ref, Request, false).
+    py_wait:submit(Target, Ref, Request, false).
 
 name(Name, _Who) when is_atom(Name); is_binary(Name) ->
     Name;

@@ -5,7 +5,7 @@
 
 -export([start/6, stop/0, version/0, info/0, priv_dir/0]).
 -export([context_new/0, context_destroy/1, context_interrupt/1, is_context/1]).
--export([submit/4, cancel/1]).
+-export([submit/5, cancel/1]).
 -export([callback_take/1, callback_reply/2]).
 -export([buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1]).
 
@@ -15,7 +15,7 @@
     loaded/0,
     start/6, stop/0, version/0, info/0,
     context_new/0, context_destroy/1, context_interrupt/1, is_context/1,
-    submit/4, cancel/1,
+    submit/5, cancel/1,
     callback_take/1, callback_reply/2,
     buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1
 ]).
@@ -104,9 +104,11 @@ context_interrupt(_Context) -> erlang:nif_error(not_loaded).
 -spec is_context(term()) -> boolean().
 is_context(_Term) -> erlang:nif_error(not_loaded).
 
--spec submit(pool | reference(), none | reference(), request(), boolean()) ->
-    ok | job() | {error, not_started | stopped | destroyed | enomem}.
-submit(_Target, _Ref, _Request, _Cancellable) -> erlang:nif_error(not_loaded).
+-spec submit(
+    pool | reference(), none | reference(), request(), boolean(), callback() | undefined
+) ->
+    ok | job() | {error, not_started | stopped | destroyed | too_deep | enomem}.
+submit(_Target, _Ref, _Request, _Cancellable, _Call) -> erlang:nif_error(not_loaded).
 
 -spec cancel(job()) -> cancelled | replied.
 cancel(_Job) -> erlang:nif_error(not_loaded).

@@ -34,6 +34,7 @@
     X(erlpy)                                                                           \
     X(erlpy_callbacks)                                                                 \
     X(abandon)                                                                         \
+    X(too_deep)                                                                        \
     X(gone)                                                                            \
     X(erlpy_refused)                                                                   \
     X(erlpy_runtime)                                                                   \

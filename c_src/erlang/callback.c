@@ -6,9 +6,11 @@
 #include "../stream/platform.h"
 #include "../stream/token.h"
 #include "atoms.h"
+#include "chain.h"
 #include "convert.h"
 #include "executor.h"
 #include "host.h"
+#include "nif_env.h"
 #include "runtime.h"
 #include "shared.h"
 #include "weight.h"
@@ -22,19 +24,6 @@ typedef enum {
     CALLBACK_GONE
 } callback_state;
 
-typedef struct callback {
-    atomic_uint refs;
-    _Atomic int state;
-    uint64_t id;
-    platform_event event; /* look again; cleared by the thread alone */
-    bool large;           /* the arguments: set once */
-    /* {Name, Args}, until it is taken: whoever exchanges it for NULL frees it. */
-    _Atomic(ErlNifEnv *) request_env;
-    ERL_NIF_TERM request;
-    ErlNifEnv *answer_env; /* of whoever is ANSWERING; then the thread's */
-    ERL_NIF_TERM answer;
-} callback;
-
 typedef struct callback_handle {
     callback *call;
 } callback_handle;
@@ -43,12 +32,16 @@ static ErlNifResourceType *callback_type;
 
 /* ---- Life ---- */
 
-static void
-release(callback *call)
+callback *
+callback_share(callback *call)
 {
-    if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+    return call;
+}
+
+static void
+free_callback(callback *call)
+{
     ErlNifEnv *request_env = atomic_load(&call->request_env);
     if (request_env != NULL) {
         enif_free_env(request_env);
@@ -56,8 +49,21 @@ release(callback *call)
     if (call->answer_env != NULL) {
         enif_free_env(call->answer_env);
     }
+    executor_release(call->ex);
     platform_event_destroy(&call->event);
     free(call);
+}
+
+/* In a loop: chains are long. */
+void
+callback_release(callback *call)
+{
+    while (call != NULL &&
+           atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1) {
+        callback *parent = call->parent;
+        free_callback(call);
+        call = parent;
+    }
 }
 
 static bool
@@ -78,7 +84,7 @@ destroy_handle(ErlNifEnv *env, void *object)
     if (claim(call, CALLBACK_LOST)) {
         platform_event_set(&call->event);
     }
-    release(call);
+    callback_release(call);
 }
 
 int
@@ -94,8 +100,8 @@ callback_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
     return 0;
 }
 
-static callback *
-callback_of(ErlNifEnv *env, ERL_NIF_TERM term)
+callback *
+callback_of_term(ErlNifEnv *env, ERL_NIF_TERM term)
 {
     void *object;
     return enif_get_resource(env, term, callback_type, &object)
@@ -145,10 +151,11 @@ new_callback(pyb_state *state, PyObject *name, PyObject *const *args, Py_ssize_t
     atomic_init(&call->request_env, env);
     platform_event_init(&call->event);
     call->id = atomic_fetch_add(&rt->last_call_id, 1);
+    chain_call(call);
     if (write_request(state, call, env, name, args, nargs)) {
         return call;
     }
-    release(call);
+    callback_release(call);
     return NULL;
 }
 
@@ -159,8 +166,7 @@ call_term(ErlNifEnv *env, callback *call, ERL_NIF_TERM *term)
     if (handle == NULL) {
         return false;
     }
-    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
-    handle->call = call;
+    handle->call = callback_share(call);
     *term = enif_make_resource(env, handle);
     enif_release_resource(handle);
     return true;
@@ -169,7 +175,7 @@ call_term(ErlNifEnv *env, callback *call, ERL_NIF_TERM *term)
 static bool
 find_server(ErlNifPid *server)
 {
-    return enif_whereis_pid(NULL, nif_am.am_erlpy_callbacks, server) != 0;
+    return nif_whereis(nif_am.am_erlpy_callbacks, server);
 }
 
 /* {erlpy, call, Id, Call}.  False with an exception set. */
@@ -196,49 +202,63 @@ send_request(callback *call)
     return sent;
 }
 
-/* {erlpy, abandon, Id}: kills the process that works for a call nobody waits for. */
-static void
-send_abandon(callback *call)
+/* {erlpy, abandon, Id} */
+void
+callback_abandon(callback *call)
 {
     ErlNifPid server;
+    if (!claim(call, CALLBACK_GONE) || !find_server(&server)) {
+        return;
+    }
     ErlNifEnv *env = enif_alloc_env();
     if (env == NULL) {
         return;
     }
-    if (find_server(&server)) {
-        enif_send(NULL, &server, env,
-                  enif_make_tuple3(env, nif_am.am_erlpy, nif_am.am_abandon,
-                                   enif_make_uint64(env, call->id)));
-    }
+    nif_send(&server, env,
+             enif_make_tuple3(env, nif_am.am_erlpy, nif_am.am_abandon,
+                              enif_make_uint64(env, call->id)));
     enif_free_env(env);
 }
 
 /* ---- The wait ---- */
 
-typedef enum { PARK_ANSWERED, PARK_CANCELLED } park_result;
+typedef enum { PARK_ANSWERED, PARK_NESTED, PARK_CANCELLED } park_result;
+
+void
+callback_wake(callback *call)
+{
+    platform_event_set(&call->event);
+}
+
+static void
+wake(void *call)
+{
+    callback_wake(call);
+}
 
 static bool
-is_over(callback *call)
+is_answered(callback *call)
 {
     int state = atomic_load(&call->state);
     return state == CALLBACK_ANSWERED || state == CALLBACK_LOST;
 }
 
-static void
-wake(void *arg)
-{
-    platform_event_set(&((callback *)arg)->event);
-}
-
 static park_result
-sleep_until_over(callback *call, stream_token *token)
+sleep_until_news(callback *call, stream_token *token, job **nested)
 {
     for (;;) {
         platform_event_clear(&call->event);
         /* Before looking, or the notice of what comes just after could be cleared. */
         atomic_thread_fence(memory_order_seq_cst);
-        if (is_over(call)) {
+        if (token != NULL && stream_token_is_raised(token)) {
+            return PARK_CANCELLED;
+        }
+        if (is_answered(call)) {
             return PARK_ANSWERED;
+        }
+        *nested = chain_next_job(call);
+        if (*nested != NULL) {
+            return PARK_NESTED;
         }
         if (token != NULL && !stream_token_enter(token, wake, call)) {
             return PARK_CANCELLED;
@@ -251,28 +271,44 @@ sleep_until_over(callback *call, stream_token *token)
 }
 
 static park_result
-park(callback *call)
+park(callback *call, job **nested)
 {
     park_result result;
     Py_BEGIN_ALLOW_THREADS
     stream_token *token = executor_wait_begin();
-    result = sleep_until_over(call, token);
+    result = sleep_until_news(call, token, nested);
     executor_wait_end();
     Py_END_ALLOW_THREADS
     return result;
 }
 
-/* False with an exception set: nobody waits for the answer any more. */
+static bool
+is_cancelled_gil(pyb_state *state)
+{
+    const pyb_host *host = host_table();
+    return host->cancelled != NULL && host->cancelled(state) < 0;
+}
+
+/* False with an exception set: nobody waits for the answer any more.  The process is
+ * gone without a cancel that counts when one was told twice. */
 static bool
 await_answer(pyb_state *state, callback *call)
 {
-    const pyb_host *host = host_table();
     for (;;) {
-        if (park(call) == PARK_ANSWERED) {
+        job *nested;
+        switch (park(call, &nested)) {
+        case PARK_ANSWERED:
             return true;
-        }
-        if (host->cancelled != NULL && host->cancelled(state) < 0) {
-            return false;
+        case PARK_NESTED:
+            chain_run_gil(nested);
+            break;
+        case PARK_CANCELLED:
+            if (is_cancelled_gil(state)) {
+                return false;
+            }
+            if (atomic_load(&call->state) == CALLBACK_GONE) {
+                return true;
+            }
         }
     }
 }
@@ -333,7 +369,7 @@ read_answer(pyb_state *state, callback *call)
 {
     int arity;
     const ERL_NIF_TERM *answer;
-    if (atomic_load(&call->state) == CALLBACK_LOST) {
+    if (atomic_load(&call->state) != CALLBACK_ANSWERED) {
         raise_lost(state);
         return NULL;
     }
@@ -348,6 +384,16 @@ read_answer(pyb_state *state, callback *call)
     return NULL;
 }
 
+/* Those who are chained to the call may hold it for longer. */
+static void
+drop_answer(callback *call)
+{
+    if (atomic_load(&call->state) == CALLBACK_ANSWERED && call->answer_env != NULL) {
+        enif_free_env(call->answer_env);
+        call->answer_env = NULL;
+    }
+}
+
 PyObject *
 callback_call_gil(pyb_state *state, PyObject *name, PyObject *const *args,
                   Py_ssize_t nargs)
@@ -357,14 +403,20 @@ callback_call_gil(pyb_state *state, PyObject *name, PyObject *const *args,
         return NULL;
     }
     PyObject *result = NULL;
-    if (send_request(call)) {
-        if (await_answer(state, call)) {
-            result = read_answer(state, call);
-        } else if (claim(call, CALLBACK_GONE)) {
-            send_abandon(call);
-        }
+    bool sent, answered = false;
+    chain_open(call);
+    sent = send_request(call);
+    if (sent) {
+        answered = await_answer(state, call);
     }
-    release(call);
+    chain_close(call);
+    if (answered) {
+        result = read_answer(state, call);
+    } else if (sent) {
+        callback_abandon(call);
+    }
+    drop_answer(call);
+    callback_release(call);
     return result;
 }
 
@@ -373,7 +425,7 @@ callback_call_gil(pyb_state *state, PyObject *name, PyObject *const *args,
 static ERL_NIF_TERM
 take_request(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    callback *call = callback_of(env, argv[0]);
+    callback *call = callback_of_term(env, argv[0]);
     (void)argc;
     ErlNifEnv *request_env = atomic_exchange(&call->request_env, NULL);
     if (request_env == NULL) {
@@ -387,7 +439,7 @@ take_request(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 ERL_NIF_TERM
 callback_take_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    callback *call = callback_of(env, argv[0]);
+    callback *call = callback_of_term(env, argv[0]);
     if (call == NULL) {
         return enif_make_badarg(env);
     }
@@ -404,7 +456,7 @@ callback_take_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 static ERL_NIF_TERM
 write_answer(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    callback *call = callback_of(env, argv[0]);
+    callback *call = callback_of_term(env, argv[0]);
     (void)argc;
     if (claim(call, CALLBACK_ANSWERING)) {
         call->answer_env = enif_alloc_env();
@@ -422,7 +474,7 @@ callback_reply_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     int arity;
     const ERL_NIF_TERM *answer;
-    callback *call = callback_of(env, argv[0]);
+    callback *call = callback_of_term(env, argv[0]);
     if (call == NULL || !enif_get_tuple(env, argv[1], &arity, &answer) ||
         (arity != 2 && arity != 4)) {
         return enif_make_badarg(env);

@@ -9,7 +9,8 @@
  *   state      by                                     then
  *   WAITING -> ANSWERING -> ANSWERED   callback_reply  the thread takes the answer
  *   WAITING -> LOST   the last term that could answer  the thread raises ErlangError
- *   WAITING -> GONE   the thread, cancelled            the process is killed
+ *   WAITING -> GONE   the thread, cancelled,           the process is killed
+ *                     or who cancels the job
  *
  * Each arrow out of WAITING is one compare-and-swap: what comes later is dropped.
  *
@@ -22,6 +23,48 @@
 
 #include "../python/pyb.h"
 #include <erl_nif.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../stream/platform.h"
+
+struct executor;
+struct job;
+
+typedef struct callback {
+    atomic_uint refs;
+    _Atomic int state;
+    uint64_t id;
+    platform_event event; /* look again; cleared by the thread alone */
+    bool large;           /* the arguments: set once */
+    /* {Name, Args}, until it is taken: whoever exchanges it for NULL frees it. */
+    _Atomic(ErlNifEnv *) request_env;
+    ERL_NIF_TERM request;
+    ErlNifEnv *answer_env; /* of whoever is ANSWERING; then the thread's */
+    ERL_NIF_TERM answer;
+
+    /* chain.c: set before anybody else sees the call. */
+    struct executor *ex;     /* a reference: the thread's, or NULL when it has none */
+    struct callback *parent; /* a reference: what that job is chained to, or NULL */
+    struct job *job;         /* that the thread runs; for comparing */
+    unsigned depth;          /* of that job, 0 when there is none */
+
+    /* chain.c, under the lock of `ex`. */
+    bool open;                /* the thread waits, and will look at the jobs again */
+    struct job *first, *last; /* to be run nested */
+    struct callback *outer;   /* open, of the same thread, below this one */
+} callback;
+
+callback *callback_share(callback *call);
+void callback_release(callback *call);
+/* The call behind a term (borrowed), or NULL. */
+callback *callback_of_term(ErlNifEnv *env, ERL_NIF_TERM term);
+/* Has its thread look again whether there is something to do. */
+void callback_wake(callback *call);
+/* Kills the process that works for the call, as nobody will wait for it any more.  The
+ * thread is not woken. */
+void callback_abandon(callback *call);
 
 int callback_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 
 #include "atoms.h"
+#include "chain.h"
+#include "nif_env.h"
 #include "runtime.h"
 #include "shared.h"
 
@@ -57,10 +59,11 @@ static void
 caller_is_down(ErlNifEnv *env, void *object, ErlNifPid *pid, ErlNifMonitor *monitor)
 {
     watch *caller = object;
-    (void)env;
+    ErlNifEnv *before = nif_env_enter(env);
     (void)pid;
     (void)monitor;
     cancel_for_dead(caller->ex, caller->j);
+    nif_env_leave(before);
 }
 
 int
@@ -123,7 +126,9 @@ executor__demonitor_caller(job *j)
 
 /* ---- Cancelling ---- */
 
-static void
+/* A job that has another one nested in it gets its cancel when that has ended; the call
+ * that it waits in, shared, is to be abandoned meanwhile, which makes the other end. */
+static callback *
 request_locked(executor *ex, job *j)
 {
     if (j->cancel == CANCEL_NONE) {
@@ -131,21 +136,27 @@ request_locked(executor *ex, job *j)
     }
     j->cancel = CANCEL_REQUESTED;
     j->cancelled_ns = platform_now_ns();
-    stream_token_raise(&j->on->token);
+    if (j->on->running == j) {
+        stream_token_raise(&j->on->token);
+        return NULL;
+    }
+    callback *call = chain_find_locked(j->on->waiting, j);
+    return call != NULL ? callback_share(call) : NULL;
 }
 
 void
 executor__cancel(executor *ex, job *j, bool again)
 {
     bool unqueued = false, running = false, parked = false;
+    callback *abandoned = NULL;
     pthread_mutex_lock(&ex->lock);
-    if (j->place == JOB_QUEUED) {
+    if (j->place == JOB_QUEUED || j->place == JOB_NESTED) {
         executor__unqueue_locked(ex, j);
         unqueued = true;
     } else if (j->place == JOB_RUNNING && (again || j->cancel == CANCEL_NONE)) {
-        request_locked(ex, j);
+        abandoned = request_locked(ex, j);
         running = true;
-        parked = j->on->state == WORKER_PARKED;
+        parked = j->on->running != j || j->on->state == WORKER_PARKED;
     }
     pthread_mutex_unlock(&ex->lock);
     if (unqueued) {
@@ -153,6 +164,10 @@ executor__cancel(executor *ex, job *j, bool again)
     }
     if (running) {
         executor__watch(WATCH_SLOW);
+    }
+    if (abandoned != NULL) {
+        callback_abandon(abandoned);
+        callback_release(abandoned);
     }
     if (running && !parked) {
         executor__ask_canceller(ex, j);
@@ -258,7 +273,7 @@ static bool
 wants_exception_locked(const job *j)
 {
     return j->place == JOB_RUNNING && j->cancel == CANCEL_REQUESTED &&
-           j->on->state != WORKER_PARKED;
+           j->on->running == j && j->on->state != WORKER_PARKED;
 }
 
 static bool

@@ -1,8 +1,10 @@
 #include "context.h"
 
 #include "atoms.h"
+#include "chain.h"
 #include "executor.h"
 #include "job.h"
+#include "nif_env.h"
 #include "runtime.h"
 #include "weight.h"
 #include "shared.h"
@@ -133,6 +135,10 @@ queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light)
     }
     ERL_NIF_TERM answer = nif_am.am_ok;
     job *j = job_new(env, argv[1], argv[2], light);
+    if (j != NULL && !chain_job(j, callback_of_term(env, argv[4]))) {
+        job_release(j);
+        return error_tuple(env, nif_am.am_too_deep);
+    }
     if (j == NULL || (enif_is_identical(argv[3], nif_am.am_true) &&
                       !job_term(env, j, ex, &answer))) {
         job_release(j);
@@ -175,6 +181,8 @@ cancel_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     if (!job_claim(j, JOB_CANCELLED)) {
         return nif_am.am_replied;
     }
+    ErlNifEnv *before = nif_env_enter(env);
     executor_cancel(ex, j);
+    nif_env_leave(before);
     return nif_am.am_cancelled;
 }

@@ -16,7 +16,7 @@ ERL_NIF_TERM context_destroy_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM ar
 ERL_NIF_TERM context_interrupt_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* py_nif:is_context(Term) */
 ERL_NIF_TERM is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
-/* py_nif:submit(pool | Context, Ref | none, Request, Cancellable) */
+/* py_nif:submit(pool | Context, Ref | none, Request, Cancellable, Call | undefined) */
 ERL_NIF_TERM submit_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* py_nif:cancel(Job) */
 ERL_NIF_TERM cancel_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

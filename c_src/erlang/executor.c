@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "atoms.h"
+#include "chain.h"
+#include "nif_env.h"
 #include "runtime.h"
 #include "shared.h"
 
@@ -202,37 +204,38 @@ executor__recruit_locked(executor *ex)
 
 /* ---- The queue ---- */
 
+/* Between `before` and `after`, the ends of the queue when NULL. */
 static void
-push_job_locked(executor *ex, job *j)
+link_job_locked(executor *ex, job *before, job *j, job *after)
 {
+    *(before != NULL ? &before->next : &ex->first) = j;
+    *(after != NULL ? &after->prev : &ex->last) = j;
+    j->prev = before;
+    j->next = after;
     j->place = JOB_QUEUED;
-    j->next = NULL;
-    j->prev = ex->last;
-    if (ex->last != NULL) {
-        ex->last->next = j;
-    } else {
-        ex->first = j;
-    }
-    ex->last = j;
     ex->queued++;
+    ex->chained += j->chain != NULL;
+}
+
+void
+executor__push_front_locked(executor *ex, job *j)
+{
+    link_job_locked(ex, NULL, j, ex->first);
 }
 
 void
 executor__unqueue_locked(executor *ex, job *j)
 {
-    if (j->prev != NULL) {
-        j->prev->next = j->next;
-    } else {
-        ex->first = j->next;
+    if (j->place == JOB_NESTED) {
+        chain_unqueue_locked(j);
+        return;
     }
-    if (j->next != NULL) {
-        j->next->prev = j->prev;
-    } else {
-        ex->last = j->prev;
-    }
+    *(j->prev != NULL ? &j->prev->next : &ex->first) = j->next;
+    *(j->next != NULL ? &j->next->prev : &ex->last) = j->prev;
     j->next = j->prev = NULL;
     j->place = JOB_NOWHERE;
     ex->queued--;
+    ex->chained -= j->chain != NULL;
 }
 
 job *
@@ -246,22 +249,53 @@ executor__pop_locked(executor *ex)
     return j;
 }
 
-bool
-executor_submit(executor *ex, job *j)
+/* The pool's threads may all wait for the chain that this job belongs to, so it comes
+ * first, and there has to be one for it. */
+static bool
+queue_locked(executor *ex, job *j)
 {
-    pthread_mutex_lock(&ex->lock);
-    if (ex->state != EXECUTOR_OPEN) {
-        pthread_mutex_unlock(&ex->lock);
+    if (j->chain == NULL || ex->context) {
+        link_job_locked(ex, ex->last, j, NULL);
         return false;
     }
-    push_job_locked(ex, j);
+    executor__push_front_locked(ex, j);
+    return ex->count[WORKER_IDLE] < ex->chained;
+}
+
+static void
+submit_to_queue_unlock(executor *ex, job *j)
+{
+    bool lacking = queue_locked(ex, j);
     ex->submitter = platform_processor();
     worker *w =
         ex->active < runtime_parallelism() ? executor__recruit_locked(ex) : NULL;
     j->queued_ns = w != NULL ? 0 : platform_now_ns();
     pthread_mutex_unlock(&ex->lock);
     executor__wake(w);
+    if (lacking) {
+        executor__start_worker(ex);
+    }
     executor__watch(w == NULL && !ex->context ? WATCH_FAST : WATCH_SLOW);
+}
+
+bool
+executor_submit(executor *ex, job *j)
+{
+    callback *nest = chain_nest(ex, j);
+    pthread_mutex_lock(&ex->lock);
+    if (ex->state != EXECUTOR_OPEN) {
+        pthread_mutex_unlock(&ex->lock);
+        return false;
+    }
+    if (nest == NULL || !chain_push_locked(nest, j)) {
+        submit_to_queue_unlock(ex, j);
+        return true;
+    }
+    callback_share(nest);
+    pthread_mutex_unlock(&ex->lock);
+    callback_wake(nest);
+    callback_release(nest);
+    executor__watch(WATCH_SLOW);
     return true;
 }
 
@@ -276,50 +310,66 @@ wake_all_idle_locked(executor *ex)
     }
 }
 
-/* The whole queue, as a list that owns its references. */
+/* All that has not begun, as a list that owns its references. */
 static job *
 empty_queue_locked(executor *ex)
 {
+    for (int state = 0; state < WORKER_STATES; state++) {
+        for (worker *w = ex->workers[state]; w != NULL; w = w->next) {
+            chain_give_back_locked(w->waiting);
+        }
+    }
     job *all = ex->first;
     for (job *j = all; j != NULL; j = j->next) {
         j->place = JOB_NOWHERE;
     }
     ex->first = ex->last = NULL;
-    ex->queued = 0;
+    ex->queued = ex->chained = 0;
     return all;
 }
 
-/* A running job, shared; with `fresh` one that has not been cancelled yet. */
+/* The running job that has not been cancelled yet and has the least depth. */
 static job *
-find_running_locked(executor *ex, bool fresh)
+find_running_locked(executor *ex)
 {
+    job *found = NULL;
     for (int state = 0; state < WORKER_STATES; state++) {
         for (worker *w = ex->workers[state]; w != NULL; w = w->next) {
-            job *j = w->running;
-            if (j != NULL && (j->cancel == CANCEL_NONE || !fresh)) {
-                return job_share(j);
+            for (job *j = w->running; j != NULL; j = j->outer) {
+                if (j->cancel == CANCEL_NONE &&
+                    (found == NULL || j->depth < found->depth)) {
+                    found = j;
+                }
+            }
+            if (found != NULL && found->depth == 1) {
+                return found;
             }
         }
     }
-    return NULL;
+    return found;
 }
 
+/* Shared. */
 static job *
-find_running(executor *ex, bool fresh)
+find_running(executor *ex)
 {
     pthread_mutex_lock(&ex->lock);
-    job *j = find_running_locked(ex, fresh);
+    job *j = find_running_locked(ex);
+    if (j != NULL) {
+        job_share(j);
+    }
     pthread_mutex_unlock(&ex->lock);
     return j;
 }
 
 /* One at a time: a token may have to wake its thread, which is too much under the lock
- * for a thousand. */
+ * for a thousand.  What a chain began with comes first: the end of a later link is no
+ * answer that it goes on with. */
 static void
 cancel_all_running(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
 {
     job *j;
-    while ((j = find_running(ex, true)) != NULL) {
+    while ((j = find_running(ex)) != NULL) {
         job_fail(caller_env, j, reason);
         executor__cancel(ex, j, false);
         job_release(j);
@@ -352,19 +402,42 @@ executor_close(executor *ex, executor_ending how, ERL_NIF_TERM reason,
         job_release(j);
     }
     if (aborted) {
+        ErlNifEnv *before = nif_env_enter(caller_env);
         cancel_all_running(ex, reason, caller_env);
+        nif_env_leave(before);
     }
+}
+
+/* The jobs of one thread, the innermost first, shared; nested ones are of one chain and
+ * not deeper than that may be. */
+static unsigned
+share_running(executor *ex, job *running[CHAIN_MAX_DEPTH])
+{
+    unsigned count = 0;
+    pthread_mutex_lock(&ex->lock);
+    for (int state = 0; state < WORKER_STATES && count == 0; state++) {
+        worker *w = ex->workers[state];
+        for (job *j = w != NULL ? w->running : NULL; j != NULL; j = j->outer) {
+            running[count++] = job_share(j);
+        }
+    }
+    pthread_mutex_unlock(&ex->lock);
+    return count;
 }
 
 void
 executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
 {
-    job *j = find_running(ex, false);
-    if (j != NULL) {
+    job *running[CHAIN_MAX_DEPTH];
+    unsigned count = share_running(ex, running);
+    ErlNifEnv *before = nif_env_enter(caller_env);
+    while (count > 0) {
+        job *j = running[--count];
         job_fail(caller_env, j, reason);
         executor__cancel(ex, j, true);
         job_release(j);
     }
+    nif_env_leave(before);
 }
 
 /* ---- Counting ---- */

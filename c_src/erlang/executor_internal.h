@@ -49,9 +49,10 @@ typedef struct worker {
 
     /* executor's lock */
     worker_state state;
-    bool stuck; /* its job was cancelled and goes on */
-    job *running;
-    uint64_t serial; /* jobs begun */
+    bool stuck;               /* its job was cancelled and goes on */
+    job *running;             /* the innermost one */
+    struct callback *waiting; /* the innermost erlang.call it waits in, or NULL */
+    uint64_t serial;          /* jobs begun */
     struct worker *next, *prev;
 
     /* the watcher's, under the lock */
@@ -82,7 +83,8 @@ struct executor {
     executor_state state;
     uint64_t generation; /* counts closings: workers of an older one leave */
     job *first, *last;
-    size_t queued;
+    size_t queued;  /* with those that wait to be run nested */
+    size_t chained; /* in the queue of the pool, on behalf of a thread that waits */
     worker *workers[WORKER_STATES];
     unsigned count[WORKER_STATES]; /* of every generation, as `stuck` */
     unsigned stuck;
@@ -101,6 +103,8 @@ struct executor {
 
 /* ---- executor.c ---- */
 
+void executor__push_front_locked(executor *ex, job *j);
+/* Also one that waits to be run nested. */
 void executor__unqueue_locked(executor *ex, job *j);
 job *executor__pop_locked(executor *ex);
 /* Moves a worker between the states, and keeps the counts. */
@@ -130,6 +134,13 @@ executor__may_grow_locked(const executor *ex)
 /* ---- worker.c ---- */
 
 bool executor__start_worker(executor *ex);
+/* The worker runs this job from now on, nested in the one that it runs. */
+void executor__begin_job_locked(worker *w, job *j);
+/* From here on nobody else looks at the job on behalf of this worker.  True: an
+ * exception that was meant for it may still come: executor__take_back_gil(). */
+bool executor__end_job_locked(worker *w, job *j);
+/* Nobody waits for the answer of a caller that has died while the job was queued. */
+void executor__check_caller(job *j);
 /* The worker of ours that is the calling thread, or NULL. */
 worker *executor__current_worker(void);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "atoms.h"
+#include "callback.h"
 #include "executor.h"
 #include "shared.h"
 
@@ -117,6 +118,10 @@ job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light)
     atomic_init(&j->refs, 1);
     j->next = j->prev = NULL;
     j->place = JOB_NOWHERE;
+    j->nest = NULL;
+    j->outer = NULL;
+    j->chain = NULL;
+    j->depth = 1;
     j->cancel = CANCEL_NONE;
     j->on = NULL;
     j->watch = NULL;
@@ -143,6 +148,8 @@ job_release(job *j)
         return;
     }
     job_drop_request(j);
+    callback_release(j->chain);
+    j->chain = NULL;
     if (!keep_job(j)) {
         free_job(j);
     }

@@ -28,12 +28,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct callback;
 struct executor;
 struct worker;
 
 typedef enum { JOB_PENDING, JOB_REPLIED, JOB_CANCELLED } job_state;
 
-typedef enum { JOB_NOWHERE, JOB_QUEUED, JOB_RUNNING } job_place;
+typedef enum { JOB_NOWHERE, JOB_QUEUED, JOB_NESTED, JOB_RUNNING } job_place;
 
 /* The life of a cancel in a job that runs: executor_internal.h. */
 typedef enum {
@@ -55,10 +56,14 @@ typedef struct job {
     ERL_NIF_TERM request;
     ErlNifEnv *ref_env; /* unchanged while in use: any thread may copy from it */
     ERL_NIF_TERM ref;
+    struct callback *chain;  /* a reference: whose process submitted it, or NULL */
+    unsigned depth;          /* in that chain, from 1 on */
     struct job *next, *prev; /* in an executor's queue, or among the kept ones */
 
     /* The executor's, under its lock. */
     job_place place;
+    struct callback *nest; /* JOB_NESTED: the call in whose list it is */
+    struct job *outer;     /* JOB_RUNNING: what it runs nested in, or NULL */
     job_cancel cancel;
     struct worker *on;    /* JOB_RUNNING: the worker */
     struct watch *watch;  /* on the caller's life, or NULL */

@@ -270,7 +270,7 @@ static ErlNifFunc functions[] = {
     {"context_destroy", 1, context_destroy_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"context_interrupt", 1, context_interrupt_nif, 0},
     {"is_context", 1, is_context_nif, 0},
-    {"submit", 4, submit_nif, 0},
+    {"submit", 5, submit_nif, 0},
     {"cancel", 1, cancel_nif, 0},
     {"callback_take", 1, callback_take_nif, 0},
     {"callback_reply", 2, callback_reply_nif, 0},

@@ -21,3 +21,9 @@ nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg)
 {
     return enif_send(pthread_getspecific(rt->env_key), to, msg_env, msg) != 0;
 }
+
+bool
+nif_whereis(ERL_NIF_TERM name, ErlNifPid *pid)
+{
+    return enif_whereis_pid(pthread_getspecific(rt->env_key), name, pid) != 0;
+}

@@ -1,10 +1,10 @@
 /*
  * nif_env.h: sending from code that does not know who called it.
  *
- * enif_send() wants the environment of the calling NIF when it runs on a scheduler, and
- * NULL on a thread of ours.  A notice of the stream comes from whichever thread took
- * the step that it tells of, so a NIF says for the time of a call which environment it
- * has.
+ * enif_send() and the like want the environment of the calling NIF when they run on a
+ * scheduler, and NULL on a thread of ours.  A notice of the stream comes from whichever
+ * thread took the step that it tells of, so a NIF says for the time of a call which
+ * environment it has.
  */
 #ifndef ERLPY_NIF_ENV_H
 #define ERLPY_NIF_ENV_H
@@ -20,5 +20,7 @@ void nif_env_leave(ErlNifEnv *before);
 
 /* As enif_send(), from anywhere.  False: the process is not alive. */
 bool nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg);
+/* As enif_whereis_pid(), from anywhere. */
+bool nif_whereis(ERL_NIF_TERM name, ErlNifPid *pid);
 
 #endif

@@ -98,30 +98,40 @@ give_gil(worker *w)
 
 /* ---- Jobs ---- */
 
+void
+executor__begin_job_locked(worker *w, job *j)
+{
+    j->place = JOB_RUNNING;
+    j->on = w;
+    j->outer = w->running;
+    w->running = j;
+    w->serial++;
+}
+
 static job *
-begin_job_locked(worker *w)
+begin_next_locked(worker *w)
 {
     job *j = executor__pop_locked(w->ex);
     if (j != NULL) {
-        j->place = JOB_RUNNING;
-        j->on = w;
-        w->running = j;
-        w->serial++;
+        executor__begin_job_locked(w, j);
     }
     return j;
 }
 
-/* From here on nobody else looks at the job on behalf of this worker.  True: an
- * exception that was meant for it may still come. */
-static bool
-end_job_locked(worker *w, job *j)
+/* A cancel of the outer job that has come meanwhile is its again. */
+bool
+executor__end_job_locked(worker *w, job *j)
 {
     bool left = j->cancel != CANCEL_NONE && executor__end_cancel_locked(w, j);
     j->place = JOB_NOWHERE;
     j->on = NULL;
-    w->running = NULL;
+    w->running = j->outer;
+    j->outer = NULL;
     if (w->state != WORKER_ACTIVE || w->stuck) {
         executor__set_worker_locked(w, WORKER_ACTIVE, false);
+    }
+    if (w->running != NULL && w->running->cancel == CANCEL_REQUESTED) {
+        stream_token_raise(&w->token);
     }
     return left;
 }
@@ -187,7 +197,7 @@ await_job(worker *w)
         if (!may_stay_locked(w)) {
             stay = false;
         } else if (ex->first != NULL) {
-            j = begin_job_locked(w);
+            j = begin_next_locked(w);
         } else {
             stay = idle_locked(w);
         }
@@ -214,8 +224,8 @@ next_job_gil(worker *w, job *done)
     job *j = NULL;
     if (ex->first != NULL && w->generation == ex->generation &&
         done->cancel == CANCEL_NONE && done->watch == NULL) {
-        end_job_locked(w, done);
-        j = begin_job_locked(w);
+        executor__end_job_locked(w, done);
+        j = begin_next_locked(w);
     }
     pthread_mutex_unlock(&ex->lock);
     return j;
@@ -225,7 +235,7 @@ static void
 finish_job(worker *w, job *j)
 {
     pthread_mutex_lock(&w->ex->lock);
-    bool left = end_job_locked(w, j);
+    bool left = executor__end_job_locked(w, j);
     pthread_mutex_unlock(&w->ex->lock);
     if (left) {
         take_gil(w);
@@ -236,9 +246,8 @@ finish_job(worker *w, job *j)
     job_release(j);
 }
 
-/* Nobody waits for the answer of a caller that has died while the job was queued. */
-static void
-check_caller(job *j)
+void
+executor__check_caller(job *j)
 {
     if (j->queued_ns != 0 && j->wants_reply &&
         platform_now_ns() - j->queued_ns > QUEUED_LONG_NS &&
@@ -252,7 +261,7 @@ run_jobs(worker *w, job *j)
 {
     take_gil(w);
     while (j != NULL) {
-        check_caller(j);
+        executor__check_caller(j);
         runner_run_gil(w->run, j);
         job *done = j;
         j = next_job_gil(w, done);

@@ -10,7 +10,7 @@ suite() ->
     [{timetrap, {seconds, 30}}].
 
 all() ->
-    [{group, calls}, {group, failures}, six_calls].
+    [{group, calls}, {group, failures}, {group, chains}, {group, chain_failures}, six_calls].
 
 groups() ->
     [
@@ -37,6 +37,30 @@ groups() ->
             killed_server,
             stop_in_the_middle,
             not_running
+        ]},
+        {chains, [], [
+            chain_on_the_pool,
+            chain_on_one_context,
+            chain_between_contexts,
+            chain_with_every_base_thread_taken,
+            chain_at_max_threads,
+            chains_side_by_side,
+            chain_that_is_too_deep,
+            nested_on_the_same_thread,
+            nested_job_has_its_own_exceptions,
+            nested_jobs_keep_their_order,
+            jobs_that_come_with_the_answer,
+            calls_outside_of_the_chain_queue,
+            failure_through_a_chain
+        ]},
+        {chain_failures, [], [
+            timeout_of_the_outer_call,
+            timeout_of_the_inner_call,
+            killed_caller_of_a_chain,
+            killed_process_inside_a_chain,
+            destroyed_context_inside_a_chain,
+            stop_inside_a_chain,
+            answer_and_cancel_at_the_same_time
         ]}
     ].
 
@@ -265,6 +289,340 @@ not_running(Config) ->
     ok = py:unregister_function(tick),
     ok = erlpy_ct:eventually(fun() -> filelib:is_regular(File) end),
     {ok, <<"RuntimeError: erlpy is not running">>} = file:read_file(File).
+
+%% ---- Chains ----------------------------------------------------------------------------
+
+%% A function that calls Python on one of these targets in turn, which calls it again. On
+%% an error it answers what that was, so that it reaches the first caller as it is.
+register_bounce(Name, Targets) ->
+    ok = py:register_function(Name, fun(N) ->
+        case bounce(lists:nth(N rem length(Targets) + 1, Targets), Name, N) of
+            {ok, Value} -> Value;
+            {error, {Type, _, _}} -> {Type, N};
+            {error, Reason} -> {Reason, N}
+        end
+    end).
+
+bounce(pool, Name, N) -> py:call(ct_callbacks, bounce, [Name, N]);
+bounce(Context, Name, N) -> py:call(Context, ct_callbacks, bounce, [Name, N]).
+
+contexts(Count) ->
+    [begin {ok, Context} = py_context:new(), Context end || _ <- lists:seq(1, Count)].
+
+destroy(Contexts) ->
+    [ok = py_context:destroy(Context) || Context <- Contexts],
+    ok.
+
+chain_on_the_pool(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 1}]),
+    ok = register_bounce(bounce, [pool]),
+    {ok, 50} = bounce(pool, bounce, 50).
+
+chain_on_one_context(_Config) ->
+    [Context] = contexts(1),
+    ok = register_bounce(bounce, [Context]),
+    {ok, 50} = bounce(Context, bounce, 50),
+    ok = destroy([Context]).
+
+chain_between_contexts(_Config) ->
+    Contexts = [A, B, _] = contexts(3),
+    [begin
+         ok = register_bounce(bounce, Targets),
+         {ok, 50} = bounce(hd(Targets), bounce, 50)
+     end || Targets <- [[A, B], Contexts, [A, pool], [A, A, B, pool]]],
+    ok = destroy(Contexts).
+
+blocked_readers(Count) ->
+    Bufs = [begin {ok, Buf} = py_buffer:new(), Buf end || _ <- lists:seq(1, Count)],
+    Refs = [py:spawn_call(ct_callbacks, read, [Buf]) || Buf <- Bufs],
+    [ok = erlpy_ct:eventually(fun() ->
+         maps:get(waiting_readers, py_buffer:info(Buf)) =:= 1
+     end) || Buf <- Bufs],
+    {Bufs, Refs}.
+
+release({Bufs, Refs}) ->
+    [ok = py_buffer:close(Buf) || Buf <- Bufs],
+    [{ok, <<>>} = py:await(Ref, 5000) || Ref <- Refs],
+    ok.
+
+chain_with_every_base_thread_taken(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 2}]),
+    ok = register_bounce(bounce, [pool]),
+    Readers = blocked_readers(4),
+    {ok, 50} = bounce(pool, bounce, 50),
+    ok = release(Readers).
+
+%% A call beside the chain has to queue, the chain has not.
+chain_at_max_threads(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 1}, {max_threads, 4}]),
+    ok = register_waiting(wait),
+    ok = register_bounce(bounce, [pool]),
+    Readers = blocked_readers(3),
+    ok = py:register_function(start, fun() ->
+        {ok, 50} = bounce(pool, bounce, 50),
+        {ok, Value} = py:call(ct_callbacks, call, [wait, []]),
+        Value
+    end),
+    Ref = py:spawn_call(ct_callbacks, call, [start, []]),
+    Pid = running(wait),
+    Beside = py:spawn_call(math, sqrt, [16]),
+    {ok, 1} = begin Pid ! {value, 1}, py:await(Ref, 10000) end,
+    {ok, 4.0} = py:await(Beside, 5000),
+    ok = release(Readers).
+
+chains_side_by_side(_Config) ->
+    Contexts = contexts(4),
+    ok = register_bounce(bounce, [pool]),
+    Names = [list_to_binary("bounce" ++ integer_to_list(N)) || N <- lists:seq(1, 4)],
+    [ok = register_bounce(Name, [C, pool]) || {Name, C} <- lists:zip(Names, Contexts)],
+    Pids = [begin
+        {_, Monitor} = spawn_monitor(fun() -> {ok, 40} = bounce(pool, Name, 40) end),
+        Monitor
+    end || Name <- [<<"bounce">> | Names]],
+    [receive {'DOWN', Monitor, _, _, normal} -> ok end || Monitor <- Pids],
+    ok = destroy(Contexts).
+
+%% It ends in an error, not in a crash, and all of it unwinds.
+chain_that_is_too_deep(_Config) ->
+    [A, B] = contexts(2),
+    [begin
+         ok = register_bounce(bounce, Targets),
+         {Time, {ok, {Error, _}}} =
+             erlpy_ct:timed(fun() -> bounce(hd(Targets), bounce, 300) end),
+         ct:log("~p contexts: ~p after ~p ms", [length(Targets), Error, Time]),
+         true = lists:member(Error, [<<"too_deep">>, <<"RecursionError">>])
+     end || Targets <- [[A], [A, B], [pool]]],
+    ok = register_bounce(bounce, [pool]),
+    {ok, {<<"too_deep">>, 44}} = bounce(pool, bounce, 300),
+    ok = destroy([A, B]).
+
+nested_on_the_same_thread(_Config) ->
+    [Context] = contexts(1),
+    ok = py_context:exec(Context, "secret = 7"),
+    ok = py:register_function(thread, fun() ->
+        {ok, 7} = py_context:eval(Context, "secret"),
+        ok = py_context:exec(Context, "secret = 8"),
+        {ok, Thread} = py:call(Context, ct_callbacks, thread, []),
+        Thread
+    end),
+    {ok, [Thread, Thread, Thread]} = py:call(Context, ct_callbacks, threads_around, [thread]),
+    {ok, 8} = py_context:eval(Context, "secret"),
+    ok = destroy([Context]).
+
+nested_job_has_its_own_exceptions(_Config) ->
+    [Context] = contexts(1),
+    ok = py:register_function(handling, fun() ->
+        {error, {<<"ValueError">>, _, Traceback}} =
+            py:call(Context, ct_calls, fail, [<<"inner">>]),
+        nomatch = string:find(Traceback, "KeyError"),
+        {ok, Value} = py:call(Context, ct_callbacks, handling, []),
+        Value
+    end),
+    {ok, [true, <<"KeyError">>]} =
+        py:call(Context, ct_callbacks, call_while_handling, [handling]),
+    ok = destroy([Context]).
+
+nested_jobs_keep_their_order(_Config) ->
+    [Context] = contexts(1),
+    ok = py:register_function(many, fun() ->
+        Refs = [py:spawn_call(Context, ct_callbacks, note, [N]) || N <- lists:seq(1, 20)],
+        [{ok, N} = py:await(Ref) || {N, Ref} <- lists:zip(lists:seq(1, 20), Refs)],
+        done
+    end),
+    {ok, <<"done">>} = py:call(Context, ct_callbacks, call_noting, [many, []]),
+    {ok, Order} = py:call(Context, ct_callbacks, noted, []),
+    true = Order =:= [<<"begin">>] ++ lists:seq(1, 20) ++ [<<"end">>],
+    ok = destroy([Context]).
+
+%% Whether they still run nested or after the call: each once, in order, before what
+%% comes later.
+jobs_that_come_with_the_answer(_Config) ->
+    [Context] = contexts(1),
+    ok = py:register_function(casts, fun() ->
+        [ok = py:cast(Context, ct_callbacks, note, [N]) || N <- lists:seq(1, 20)],
+        done
+    end),
+    [begin
+         {ok, <<"done">>} = py:call(Context, ct_callbacks, call_noting, [casts, []]),
+         {ok, [<<"begin">> | Order]} = py:call(Context, ct_callbacks, noted, []),
+         true = lists:seq(1, 20) =:= lists:delete(<<"end">>, Order)
+     end || _ <- lists:seq(1, 50)],
+    ok = destroy([Context]).
+
+%% Neither another process's call nor that of a process which the function has spawned.
+calls_outside_of_the_chain_queue(_Config) ->
+    [Context] = contexts(1),
+    Test = self(),
+    ok = py:register_function(spawner, fun() ->
+        _ = spawn(fun() ->
+            Ref = py:spawn_call(Context, ct_callbacks, note, [child]),
+            Test ! {queued, self()},
+            Test ! {child, py:await(Ref)}
+        end),
+        receive {value, Value} -> Value end
+    end),
+    Ref = py:spawn_call(Context, ct_callbacks, call_noting, [spawner, []]),
+    receive {queued, _} -> ok end,
+    Other = py:spawn_call(Context, ct_callbacks, note, [other]),
+    {ok, 3} = py:call(builtins, len, [[1, 2, 3]]),
+    {ok, [<<"begin">>]} = py:call(ct_callbacks, noted, []),
+    [Pid] = workers(),
+    Pid ! {value, 1},
+    {ok, 1} = py:await(Ref, 5000),
+    {ok, <<"other">>} = py:await(Other, 5000),
+    receive {child, {ok, <<"child">>}} -> ok end,
+    {ok, [<<"begin">>, <<"end">>, <<"child">>, <<"other">>]} =
+        py:call(ct_callbacks, noted, []),
+    ok = destroy([Context]).
+
+%% Each level wraps the error of the one below: the texts stay of a size.
+failure_through_a_chain(_Config) ->
+    ok = py:register_function(bounce_failing, fun(N) ->
+        {ok, Value} = py:call(ct_callbacks, bounce_failing, [N]),
+        Value
+    end),
+    {error, {<<"ErlangError">>, Message, Traceback}} =
+        py:call(ct_callbacks, bounce_failing, [30]),
+    true = byte_size(Message) < 10_000,
+    true = byte_size(Traceback) < 50_000.
+
+%% ---- Faults inside a chain --------------------------------------------------------------
+
+%% A chain that ends in a read which nobody serves: Erlang -> Context -> Erlang -> Inner.
+%% {Buf, process that runs the function}
+blocked_chain(Inner) ->
+    {ok, Buf} = py_buffer:new(),
+    Test = self(),
+    ok = py:register_function(block, fun(Timeout) ->
+        Test ! {inside, self()},
+        call_on(Inner, read_noting_end, [Buf], Timeout)
+    end),
+    Buf.
+
+call_on(pool, Function, Args, Timeout) ->
+    py:call(ct_callbacks, Function, Args, #{}, Timeout);
+call_on(Context, Function, Args, Timeout) ->
+    py:call(Context, ct_callbacks, Function, Args, #{}, Timeout).
+
+is_blocked(Buf) ->
+    erlpy_ct:eventually(fun() -> maps:get(waiting_readers, py_buffer:info(Buf)) =:= 1 end).
+
+inside() ->
+    receive {inside, Pid} -> Pid after 5000 -> ct:fail(nobody_inside) end.
+
+%% Every wait of the chain has ended, by a cancel.
+all_cancelled(Count) ->
+    Expected = lists:duplicate(Count, <<"Cancelled">>),
+    erlpy_ct:eventually(fun() ->
+        {ok, Expected} =:= py:call(ct_callbacks, how_ended, [])
+    end).
+
+with_targets(Fun) ->
+    Contexts = [A, B] = contexts(2),
+    [Fun(Outer, Inner) || {Outer, Inner} <- [{pool, pool}, {A, B}, {A, pool}, {A, A}]],
+    destroy(Contexts).
+
+timeout_of_the_outer_call(_Config) ->
+    with_targets(fun(Outer, Inner) ->
+        Buf = blocked_chain(Inner),
+        {Time, {error, timeout}} = erlpy_ct:timed(fun() ->
+            call_on(Outer, call_noting_end, [block, [60_000]], 100)
+        end),
+        true = Time < 1000,
+        Monitor = monitor(process, inside()),
+        _ = down(Monitor),
+        ok = all_cancelled(2),
+        0 = maps:get(waiting_readers, py_buffer:info(Buf)),
+        {ok, 1} = call_on(Outer, call, [echo, [1]], 5000)
+    end).
+
+timeout_of_the_inner_call(_Config) ->
+    with_targets(fun(Outer, Inner) ->
+        _Buf = blocked_chain(Inner),
+        {ok, {<<"error">>, <<"timeout">>}} =
+            call_on(Outer, call_noting_end, [block, [50]], 5000),
+        _ = inside(),
+        ok = all_cancelled(1)
+    end).
+
+killed_caller_of_a_chain(_Config) ->
+    with_targets(fun(Outer, Inner) ->
+        Buf = blocked_chain(Inner),
+        Caller = spawn(fun() ->
+            call_on(Outer, call_noting_end, [block, [60_000]], infinity)
+        end),
+        Monitor = monitor(process, inside()),
+        ok = is_blocked(Buf),
+        exit(Caller, kill),
+        _ = down(Monitor),
+        ok = all_cancelled(2),
+        {ok, 1} = call_on(Outer, call, [echo, [1]], 5000)
+    end).
+
+%% What it has called is cancelled, what has called it sees an error.
+killed_process_inside_a_chain(_Config) ->
+    with_targets(fun(Outer, Inner) ->
+        Buf = blocked_chain(Inner),
+        Test = self(),
+        _ = spawn_link(fun() ->
+            Test ! {answer, call_on(Outer, failure, [block, [60_000]], infinity)}
+        end),
+        Pid = inside(),
+        ok = is_blocked(Buf),
+        exit(Pid, kill),
+        {ok, [<<"exit">>, <<"killed">>, _, _]} = receive {answer, Answer} -> Answer end,
+        ok = erlpy_ct:eventually(fun() ->
+            maps:get(waiting_readers, py_buffer:info(Buf)) =:= 0
+        end)
+    end).
+
+destroyed_context_inside_a_chain(_Config) ->
+    [begin
+         [A, B] = contexts(2),
+         Inner = case Where of same -> A; other -> B end,
+         Buf = blocked_chain(Inner),
+         Ref = py:spawn_call(A, ct_callbacks, call_noting_end, [block, [60_000]]),
+         Monitor = monitor(process, inside()),
+         ok = is_blocked(Buf),
+         ok = py_context:destroy(A),
+         {error, destroyed} = py:await(Ref, 5000),
+         _ = down(Monitor),
+         ok = all_cancelled(2),
+         ok = py_context:destroy(B)
+     end || Where <- [same, other]].
+
+stop_inside_a_chain(Config) ->
+    [begin
+         ok = erlpy_ct:start(Config),
+         Inner = case Where of pool -> pool; context -> hd(contexts(1)) end,
+         Buf = blocked_chain(Inner),
+         Ref = py:spawn_call(ct_callbacks, call_noting_end, [block, [60_000]]),
+         Monitor = monitor(process, inside()),
+         ok = is_blocked(Buf),
+         {Time, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+         true = Time < 4000,
+         {error, stopped} = py:await(Ref, 5000),
+         _ = down(Monitor)
+     end || Where <- [pool, context]].
+
+%% Either the value or the timeout, and nothing of the loser shows.
+answer_and_cancel_at_the_same_time(_Config) ->
+    Contexts = [A, B] = contexts(2),
+    ok = py:register_function(soon, fun(Ms) -> timer:sleep(Ms), Ms end),
+    ok = py:register_function(chained, fun(Ms) ->
+        {ok, Ms} = py:call(A, ct_callbacks, call, [soon, [Ms]]),
+        Ms
+    end),
+    Results = [
+        call_on(Target, call, [Name, [rand:uniform(5) - 1]], rand:uniform(6) - 1)
+     || _ <- lists:seq(1, 200), Target <- [pool, A, B], Name <- [soon, chained]
+    ],
+    [] = [Other || Other <- Results, not is_expected(Other)],
+    true = lists:member({error, timeout}, Results),
+    ok = destroy(Contexts).
+
+is_expected({ok, Ms}) -> is_integer(Ms);
+is_expected(Other) -> Other =:= {error, timeout}.
 
 six_calls(_Config) ->
     erlpy_ct:still_works().

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import threading
 import time
 
@@ -29,6 +30,90 @@ def failure(name, args):
     except (RuntimeError, TypeError) as error:
         return [type(error).__name__, str(error)]
     return None
+
+
+def bounce(name, n):
+    """The depth that was reached, or what stopped it."""
+    if n == 0:
+        return 0
+    result = erlang.call(name, n - 1)
+    return result + 1 if isinstance(result, int) else result
+
+
+def bounce_failing(n):
+    if n == 0:
+        raise ValueError("at the bottom")
+    return erlang.call("bounce_failing", n - 1)
+
+
+order = []
+
+
+def note(value):
+    order.append(value)
+    return value
+
+
+def noted():
+    return list(order)
+
+
+def call_noting(name, args):
+    order.clear()
+    order.append("begin")
+    result = erlang.call(name, *args)
+    order.append("end")
+    return result
+
+
+def call_while_handling(name):
+    """What a nested job sees of the exception that is being handled here."""
+    try:
+        raise KeyError("outer")
+    except KeyError:
+        result = erlang.call(name)
+        return [result, type(sys.exc_info()[1]).__name__]
+
+
+def handling():
+    return sys.exc_info()[0] is None
+
+
+def read(buf):
+    return buf.read()
+
+
+ended = []
+
+
+def call_noting_end(name, args):
+    """How the wait for an Erlang function ended."""
+    ended.clear()
+    try:
+        return erlang.call(name, *args)
+    except BaseException as error:
+        ended.append(type(error).__name__)
+        raise
+
+
+def read_noting_end(buf):
+    try:
+        return buf.read()
+    except BaseException as error:
+        ended.append(type(error).__name__)
+        raise
+
+
+def how_ended():
+    return list(ended)
+
+
+def thread():
+    return threading.get_ident()
+
+
+def threads_around(name):
+    return [threading.get_ident(), erlang.call(name), threading.get_ident()]
 
 
 def call_with_object():
