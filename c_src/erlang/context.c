@@ -15,7 +15,8 @@ typedef struct context_handle {
 
 static ErlNifResourceType *context_type;
 
-/* The last term is gone: what is queued still runs, then the thread ends. */
+/* The last term is gone: what is queued still runs, then the thread ends and the
+ * runtime forgets the context; until then a stop reaches it. */
 static void
 destroy_context(ErlNifEnv *env, void *object)
 {
@@ -25,7 +26,6 @@ destroy_context(ErlNifEnv *env, void *object)
         return;
     }
     executor_close(handle->ex, EXECUTOR_DRAIN, nif_am.am_destroyed, NULL);
-    runtime_context_remove(handle->ex);
     executor_release(handle->ex);
     handle->ex = NULL;
 }

@@ -54,7 +54,7 @@ void runtime_stop(ErlNifEnv *caller_env);
 executor *runtime_pool(void);
 /* A new context, known to runtime_stop(); NULL when not up or out of memory. */
 executor *runtime_context_new(void);
-/* Forgets a context. */
+/* Forgets a context that is closed or has no thread any more.  Idempotent. */
 void runtime_context_remove(executor *ex);
 
 /* Has the main thread look around (executor_look_around). */

@@ -305,6 +305,9 @@ worker_main(void *arg)
     runner_free_gil(w->run);
     PyGILState_Release(gil);
     uint64_t epoch = w->epoch;
+    if (w->ex->context) {
+        runtime_context_remove(w->ex);
+    }
     free_worker(w);
     runtime_thread_ended(epoch);
     return NULL;
