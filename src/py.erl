@@ -365,7 +365,7 @@ interrupt(Context) ->
 %% C function, or in code that caught the exception. Their threads do not count against
 %% `max_threads'</dd>
 %% <dt>`calls'</dt><dd>calls that were begun since the node started</dd>
-%% <dt>`contexts'</dt><dd>contexts that have not been destroyed</dd>
+%% <dt>`contexts'</dt><dd>contexts that have not ended</dd>
 %% <dt>`max_threads'</dt><dd>the setting: how many threads serve calls that name no context,
 %% at most</dd>
 %% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>

@@ -5,7 +5,7 @@
 -include_lib("common_test/include/ct.hrl").
 
 -export([start/1, start/2, stop/0, python_dir/1, python/0]).
--export([still_works/0, eventually/1, eventually/2, timed/1, collect/0]).
+-export([still_works/0, still_works_within/1, eventually/1, eventually/2, timed/1, collect/0]).
 -export([peer/2, badarg/4, skip_without/1]).
 -export([write_pieces/3, trickle/2, trickle_by/2, trickle_until_closed/3, pieces/2, reader/1]).
 -export([ticker/1, threads/0]).
@@ -49,6 +49,17 @@ still_works() ->
     ok = py_buffer:close(Buf),
     {ok, [1, 2]} = py:call(json, load, [Buf]),
     ok = py_context:destroy(Context).
+
+%% The same for an end_per_testcase: ok or {fail, Why}, also when a call hangs.
+still_works_within(Ms) ->
+    {Pid, Monitor} = spawn_monitor(fun still_works/0),
+    receive
+        {'DOWN', Monitor, process, Pid, normal} -> ok;
+        {'DOWN', Monitor, process, Pid, Why} -> {fail, Why}
+    after Ms ->
+        exit(Pid, kill),
+        {fail, {fresh_calls_hang, py:info()}}
+    end.
 
 skip_without(Module) ->
     case py:call(importlib, import_module, [Module]) of

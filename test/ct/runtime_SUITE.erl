@@ -125,8 +125,14 @@ blocked_readers() ->
     "[spawn(fun() -> py:call(ct_buffers, invoke, [B, read]) end) || _ <- [1, 2, 3]],"
     "spawn(fun() -> py:call(C, ct_buffers, invoke, [B, read]) end)".
 
-%% The exit status of an operating system process: a crash would show.
 node_ends(Config, Before, End, Limit) ->
+    {Took, {Status, Output}} = end_of_node(Config, Before, End),
+    ct:pal("the node took ~b ms to end with ~b~n~p", [Took, Status, Output]),
+    {0, []} = {Status, Output},
+    true = Took < Limit.
+
+%% {Milliseconds, {ExitStatus, Lines}} of an operating system process: a crash would show.
+end_of_node(Config, Before, End) ->
     Eval = [
         "ok = application:load(erlpy),"
         "ok = application:set_env(erlpy, python_path, [\"",
@@ -139,10 +145,7 @@ node_ends(Config, Before, End, Limit) ->
         binary, exit_status, stderr_to_stdout, {line, 1000}
     ]),
     receive {Port, {data, {eol, <<"ready">>}}} -> ok end,
-    {Took, {Status, Output}} = erlpy_ct:timed(fun() -> port_end(Port, []) end),
-    ct:pal("the node took ~b ms to end with ~b~n~p", [Took, Status, Output]),
-    {0, []} = {Status, Output},
-    true = Took < Limit.
+    erlpy_ct:timed(fun() -> port_end(Port, []) end).
 
 port_end(Port, Output) ->
     receive
@@ -229,6 +232,11 @@ wrong_settings_are_named(_Config) ->
             {contexts, -1},
             {contexts, many},
             {contexts, 2.0},
+            {max_threads, 0},
+            {max_threads, 16385},
+            {max_threads, many},
+            {thread_idle_ms, -1},
+            {thread_idle_ms, infinity},
             {spin_us, -1},
             {spin_us, soon},
             {spin_us, 1 bsl 40},

@@ -1,0 +1,761 @@
+%% Cancelling: a timeout, the caller's death, py:interrupt/1, destroy and stop reach the
+%% Python code wherever it is, once, and never the call after it.
+%%
+%% After every case six fresh calls succeed.
+-module(cancel_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(WITHIN, 5000).
+
+suite() ->
+    [{timetrap, {seconds, 60}}].
+
+all() ->
+    [
+        {group, timeouts}, {group, deaths}, {group, interrupts}, {group, endings},
+        {group, races}
+    ].
+
+groups() ->
+    [
+        {timeouts, [], [
+            timeout_ends_running_code,
+            timeout_ends_every_wait,
+            timeout_ends_erlang_call,
+            timeout_is_prompt,
+            timeout_needs_no_gil,
+            timeout_of_eval_and_exec,
+            timeout_zero,
+            timed_out_call_leaves_the_queue,
+            await_cancels_nothing,
+            exceptions_are_not_cancelled,
+            finally_is_undisturbed,
+            delivered_once_in_waits,
+            delivered_once_in_code,
+            during_conversion_of_arguments,
+            recursion_error_stays_an_error
+        ]},
+        {deaths, [], [
+            death_ends_blocked_reads,
+            death_ends_running_code,
+            death_of_a_sleeping_caller_counts,
+            death_of_a_queued_caller,
+            death_leaves_casts_alone
+        ]},
+        {interrupts, [], [
+            interrupt_idle,
+            interrupt_running,
+            interrupt_blocked,
+            interrupt_leaves_the_queue,
+            interrupt_again,
+            interrupt_leaves_nothing_for_the_next,
+            interrupt_a_cast,
+            interrupt_destroyed,
+            interrupt_bad_arguments
+        ]},
+        {endings, [], [
+            destroy_ends_running_code,
+            destroy_with_queued_calls,
+            stop_ends_everything,
+            stop_ends_collected_contexts,
+            stop_leaves_what_cannot_end,
+            stuck_is_counted,
+            node_stops_whatever_python_does
+        ]},
+        {races, [], [
+            race_timeouts_on_a_context,
+            race_timeouts_on_the_pool,
+            race_timeouts_of_reads,
+            race_interrupts,
+            race_deaths
+        ]}
+    ].
+
+init_per_suite(Config) ->
+    rand:seed(exsss),
+    ct:pal("seed ~w", [rand:export_seed()]),
+    [{seed, rand:export_seed()} | Config].
+
+end_per_suite(_Config) ->
+    erlpy_ct:stop().
+
+init_per_testcase(_Case, Config) ->
+    _ = rand:seed(?config(seed, Config)),
+    ok = erlpy_ct:start(Config, [{contexts, 2}]),
+    Config.
+
+end_per_testcase(_Case, Config) ->
+    case ?config(tc_status, Config) of
+        ok -> no_stray(erlpy_ct:still_works_within(10000));
+        _ -> ok
+    end.
+
+no_stray(ok) -> receive Any -> {fail, {stray, Any}} after 0 -> ok end;
+no_stray({fail, _} = Fail) -> Fail.
+
+%% ---- Helpers ---------------------------------------------------------------------------
+
+%% What the Python code says, in order.
+told(Word) ->
+    receive
+        {Word, Value} -> Value
+    after ?WITHIN -> ct:fail({not_told, Word, process_info(self(), messages), py:info()})
+    end.
+
+nothing_told(Ms) ->
+    receive Any -> ct:fail({stray, Any}) after Ms -> ok end.
+
+%% A process that makes the call, and tells its answer as {Pid, Answer} when it lives.
+caller(Call) ->
+    Self = self(),
+    spawn(fun() -> Self ! {self(), Call()} end).
+
+answer_of(Caller) ->
+    receive {Caller, Answer} -> Answer after ?WITHIN -> ct:fail(no_answer) end.
+
+info(Key) ->
+    maps:get(Key, py:info()).
+
+quiet() ->
+    erlpy_ct:eventually(fun() ->
+        #{running := R, parked := P, queued := Q, stuck := S} = py:info(),
+        R + P + S =:= 0 andalso Q =:= 0
+    end).
+
+%% ---- Timeouts ----------------------------------------------------------------------------
+
+timeout_ends_running_code(_Config) ->
+    {ok, Context} = py_context:new(),
+    {error, timeout} = py:call(ct_cancel, run_spin, [self()], #{}, 200),
+    told(running),
+    <<"Cancelled">> = told(ended),
+    {error, timeout} = py:call(Context, ct_cancel, run_spin, [self()], #{}, 200),
+    told(running),
+    <<"Cancelled">> = told(ended),
+    {ok, 1} = py:eval(Context, "1"),
+    ok = py_context:destroy(Context),
+    ok = quiet().
+
+timeout_ends_every_wait(_Config) ->
+    {ok, Context} = py_context:new(),
+    {ok, Buf} = py_buffer:new(),
+    ok = py_buffer:write(Buf, <<"x">>),
+    Reads = [
+        [read], [readall], [readline], [readlines], [readexactly, 10],
+        [readuntil, {bytes, <<"y">>}], [readview_exactly, 10], [iterate]
+    ],
+    After = [[read], [read, 5], [read1, 5], [readinto, 5], [readview], [views], [peek, 3]],
+    [times_out(Context, Buf, Read) || Read <- Reads],
+    %% Nothing was consumed on the way.
+    {ok, <<"x">>} = py:call(Context, ct_buffers, invoke, [Buf, read, 5]),
+    [times_out(Context, Buf, Read) || Read <- After],
+    ok = py_context:destroy(Context).
+
+times_out(Context, Buf, [Method | Args]) ->
+    Request = [self(), Buf, Method | Args],
+    {Took, {error, timeout}} = erlpy_ct:timed(fun() ->
+        py:call(ct_cancel, run_read, Request, #{}, 50)
+    end),
+    true = Took < 1000,
+    told(running),
+    {Method, <<"Cancelled">>} = {Method, told(ended)},
+    {error, timeout} = py:call(Context, ct_cancel, run_read, Request, #{}, 50),
+    told(running),
+    {Method, <<"Cancelled">>} = {Method, told(ended)}.
+
+timeout_ends_erlang_call(_Config) ->
+    Self = self(),
+    ok = py:register_function(ct_never, fun() ->
+        Self ! {inside, self()},
+        receive after infinity -> ok end
+    end),
+    {error, timeout} = py:call(ct_cancel, run_call, [Self, ct_never], #{}, 100),
+    told(running),
+    Inside = told(inside),
+    <<"Cancelled">> = told(ended),
+    Monitor = monitor(process, Inside),
+    receive {'DOWN', Monitor, process, Inside, _} -> ok after ?WITHIN -> ct:fail(alive) end,
+    ok = py:unregister_function(ct_never).
+
+%% A busy machine delays anything at times: the best of several runs counts.
+timeout_is_prompt(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    Calls = [[run_spin, [self()]], [run_read, [self(), Buf, read]]],
+    lists:foreach(
+        fun([Function, Args]) ->
+            Late = [begin
+                {Micros, {error, timeout}} = timer:tc(fun() ->
+                    py:call(ct_cancel, Function, Args, #{}, 40)
+                end),
+                told(running),
+                <<"Cancelled">> = told(ended),
+                Micros / 1000 - 40
+            end || _ <- lists:seq(1, 10)],
+            ct:pal("~p: late by ~w ms", [Function, Late]),
+            true = lists:min(Late) < 10
+        end,
+        Calls
+    ).
+
+timeout_needs_no_gil(_Config) ->
+    {Took, {error, timeout}} = erlpy_ct:timed(fun() ->
+        py:call(ct_cancel, run_hold_gil, [self(), 2000000], #{}, 300)
+    end),
+    told(running),
+    true = Took < 1500,
+    %% Others wait for the GIL, and answer in time all the same.
+    {Other, {error, timeout}} = erlpy_ct:timed(fun() -> py:eval("1", #{}, 50) end),
+    true = Other < 1000.
+
+timeout_of_eval_and_exec(_Config) ->
+    {error, timeout} = py:eval("sum(1 for _ in iter(int, 1))", #{}, 100),
+    {error, timeout} = py:eval("buf.read()", #{buf => element(2, py_buffer:new())}, 100),
+    {ok, Context} = py_context:new(),
+    ok = py:exec(Context, "reached = 0"),
+    {error, timeout} = py:exec(Context, "reached = 1\nwhile True: pass\nreached = 2", 100),
+    {ok, 1} = py:eval(Context, "reached"),
+    ok = py_context:destroy(Context),
+    ok = quiet().
+
+timeout_zero(_Config) ->
+    [{error, timeout} = py:call(ct_cancel, spin, [], #{}, 0) || _ <- lists:seq(1, 100)],
+    ok = quiet().
+
+timed_out_call_leaves_the_queue(_Config) ->
+    {ok, Context} = py_context:new(),
+    Sleeper = py:spawn_call(Context, ct_cancel, run_sleep, [self(), 1.5]),
+    told(running),
+    Self = self(),
+    [spawn(fun() -> Self ! {late, py:call(Context, ct_calls, note, [late], #{}, 100)} end)
+     || _ <- lists:seq(1, 50)],
+    ok = erlpy_ct:eventually(fun() -> info(queued) =:= 50 end),
+    [{error, timeout} = told(late) || _ <- lists:seq(1, 50)],
+    %% The one that runs still sleeps.
+    0 = info(queued),
+    {error, timeout} = py:await(Sleeper, 0),
+    {ok, none} = py:await(Sleeper),
+    <<"returned">> = told(ended),
+    {ok, Noted} = py:call(ct_calls, noted, []),
+    false = lists:member(<<"late">>, Noted),
+    ok = py_context:destroy(Context).
+
+await_cancels_nothing(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    Ref = py:spawn_call(ct_cancel, run_read, [self(), Buf, read]),
+    told(running),
+    [{error, timeout} = py:await(Ref, 20) || _ <- lists:seq(1, 5)],
+    ok = py_buffer:write(Buf, <<"later">>),
+    ok = py_buffer:close(Buf),
+    {ok, <<"later">>} = py:await(Ref),
+    <<"returned">> = told(ended).
+
+exceptions_are_not_cancelled(_Config) ->
+    {error, timeout} = py:call(ct_cancel, ignore_exceptions, [self()], #{}, 100),
+    told(running),
+    <<"Cancelled">> = told(ended),
+    {ok, {<<"BaseException">>}} =
+        py:eval("tuple(b.__name__ for b in __import__('erlang').Cancelled.__bases__)").
+
+finally_is_undisturbed(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    {error, timeout} = py:call(ct_cancel, spin_with_finally, [self(), Buf], #{}, 100),
+    told(running),
+    %% It waits in its finally, and nobody raises there again.
+    nothing_told(300),
+    ok = py_buffer:write(Buf, <<"line\n">>),
+    [<<"line\n">>, 4999950000] = told(ended),
+    {ok, First} = py_buffer:new(),
+    {error, timeout} = py:call(ct_cancel, read_with_finally, [self(), First, Buf], #{}, 100),
+    told(running),
+    nothing_told(300),
+    ok = py_buffer:write(Buf, <<"second\n">>),
+    <<"second\n">> = told(ended).
+
+delivered_once_in_waits(_Config) ->
+    swallowed_once(swallow_while_reading).
+
+delivered_once_in_code(_Config) ->
+    swallowed_once(swallow_while_running).
+
+swallowed_once(Function) ->
+    {ok, Buf} = py_buffer:new(),
+    {error, timeout} = py:call(ct_cancel, Function, [self(), Buf], #{}, 100),
+    told(running),
+    <<"Cancelled">> = told(swallowed),
+    nothing_told(300),
+    ok = py_buffer:write(Buf, <<"more\n">>),
+    <<"more\n">> = told(ended),
+    ok = quiet().
+
+during_conversion_of_arguments(_Config) ->
+    {ok, Context} = py_context:new(),
+    List = lists:seq(1, 300000),
+    lists:foreach(
+        fun(N) ->
+            case py:call(Context, builtins, len, [List], #{}, N rem 20) of
+                {ok, 300000} -> ok;
+                {error, timeout} -> ok
+            end,
+            {ok, [[N], #{}]} = py:call(Context, ct_calls, arguments, [N])
+        end,
+        lists:seq(1, 60)
+    ),
+    ok = py_context:destroy(Context).
+
+recursion_error_stays_an_error(_Config) ->
+    {error, {<<"RecursionError">>, _, _}} = py:call(ct_calls, recurse, [], #{}, 10000),
+    {error, timeout} = py:call(ct_cancel, recurse_and_spin, [self()], #{}, 1000),
+    told(running),
+    {error, {<<"RecursionError">>, _, _}} = py:call(ct_calls, recurse, [], #{}, 10000),
+    ok = quiet().
+
+%% ---- The death of the caller -------------------------------------------------------------
+
+death_ends_blocked_reads(_Config) ->
+    {ok, Context} = py_context:new(),
+    {ok, Buf} = py_buffer:new(),
+    Self = self(),
+    Request = [Self, Buf, read],
+    Calls = [
+        fun() -> py:call(ct_cancel, run_read, Request) end,
+        fun() -> py:call(Context, ct_cancel, run_read, Request) end,
+        fun() -> py:await(py:spawn_call(ct_cancel, run_read, Request)) end
+    ],
+    lists:foreach(
+        fun(Call) ->
+            Caller = caller(Call),
+            told(running),
+            exit(Caller, kill),
+            <<"Cancelled">> = told(ended)
+        end,
+        Calls
+    ),
+    %% One that leaves of its own accord, too.
+    spawn(fun() -> _ = py:spawn_call(ct_cancel, run_read, Request) end),
+    told(running),
+    <<"Cancelled">> = told(ended),
+    ok = py_context:destroy(Context),
+    ok = quiet().
+
+death_ends_running_code(_Config) ->
+    {ok, Context} = py_context:new(),
+    Self = self(),
+    Calls = [
+        fun() -> py:call(ct_cancel, run_spin, [Self]) end,
+        fun() -> py:call(Context, ct_cancel, run_spin, [Self]) end,
+        fun() -> py:call(ct_cancel, run_spin, [Self], #{}, 60000) end
+    ],
+    lists:foreach(
+        fun(Call) ->
+            Caller = caller(Call),
+            told(running),
+            exit(Caller, kill),
+            <<"Cancelled">> = told(ended)
+        end,
+        Calls
+    ),
+    ok = py_context:destroy(Context),
+    ok = quiet().
+
+%% The exception comes when the C function returns.
+death_of_a_sleeping_caller_counts(_Config) ->
+    Self = self(),
+    Caller = caller(fun() -> py:call(ct_cancel, run_sleep, [Self, 2.5]) end),
+    told(running),
+    timer:sleep(200),
+    exit(Caller, kill),
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 1 end),
+    <<"Cancelled">> = told(ended),
+    0 = info(stuck).
+
+death_of_a_queued_caller(_Config) ->
+    {ok, Context} = py_context:new(),
+    Self = self(),
+    Sleeper = py:spawn_call(Context, time, sleep, [0.5]),
+    Callers = [caller(fun() -> py:call(Context, ct_cancel, tell, [Self, ran, N]) end)
+               || N <- lists:seq(1, 20)],
+    ok = erlpy_ct:eventually(fun() -> info(queued) =:= 20 end),
+    [exit(Caller, kill) || Caller <- Callers],
+    {ok, none} = py:await(Sleeper),
+    {ok, 1} = py:eval(Context, "1"),
+    nothing_told(0),
+    ok = py_context:destroy(Context).
+
+death_leaves_casts_alone(_Config) ->
+    {ok, Context} = py_context:new(),
+    {ok, Buf} = py_buffer:new(),
+    Self = self(),
+    spawn(fun() ->
+        ok = py:cast(Context, ct_cancel, run_sleep, [Self, 0.3]),
+        ok = py:cast(Context, ct_cancel, run_read, [Self, Buf, readline])
+    end),
+    told(running),
+    <<"returned">> = told(ended),
+    told(running),
+    nothing_told(200),
+    ok = py_buffer:write(Buf, <<"line\n">>),
+    <<"returned">> = told(ended),
+    ok = py_context:destroy(Context).
+
+%% ---- Interrupt ----------------------------------------------------------------------------
+
+interrupt_idle(_Config) ->
+    {ok, Context} = py_context:new(),
+    [ok = py:interrupt(Context) || _ <- lists:seq(1, 100)],
+    {ok, 1} = py:eval(Context, "1"),
+    [begin
+         ok = py:interrupt(Context),
+         {ok, N} = py:eval(Context, "n", #{n => N})
+     end || N <- lists:seq(1, 500)],
+    ok = py_context:destroy(Context).
+
+interrupt_running(_Config) ->
+    {ok, Context} = py_context:new(),
+    Self = self(),
+    Caller = caller(fun() -> py:call(Context, ct_cancel, run_spin, [Self]) end),
+    told(running),
+    {Took, ok} = erlpy_ct:timed(fun() -> py:interrupt(Context) end),
+    true = Took < 1000,
+    {error, interrupted} = answer_of(Caller),
+    <<"Cancelled">> = told(ended),
+    Ref = py:spawn_call(Context, ct_cancel, run_spin, [Self]),
+    told(running),
+    ok = py:interrupt(Context),
+    {error, interrupted} = py:await(Ref, ?WITHIN),
+    <<"Cancelled">> = told(ended),
+    ok = py_context:destroy(Context).
+
+interrupt_blocked(_Config) ->
+    {ok, Context} = py_context:new(),
+    {ok, Buf} = py_buffer:new(),
+    lists:foreach(
+        fun(_) ->
+            Ref = py:spawn_call(Context, ct_cancel, run_read, [self(), Buf, read]),
+            told(running),
+            ok = py:interrupt(Context),
+            {error, interrupted} = py:await(Ref, ?WITHIN),
+            <<"Cancelled">> = told(ended)
+        end,
+        lists:seq(1, 50)
+    ),
+    ok = py_context:destroy(Context).
+
+interrupt_leaves_the_queue(_Config) ->
+    {ok, Context} = py_context:new(),
+    Spinner = py:spawn_call(Context, ct_cancel, run_spin, [self()]),
+    Queued = [py:spawn_call(Context, ct_calls, arguments, [N]) || N <- lists:seq(1, 20)],
+    told(running),
+    20 = info(queued),
+    ok = py:interrupt(Context),
+    {error, interrupted} = py:await(Spinner, ?WITHIN),
+    [{ok, [[N], #{}]} = py:await(Ref, ?WITHIN)
+     || {N, Ref} <- lists:zip(lists:seq(1, 20), Queued)],
+    <<"Cancelled">> = told(ended),
+    ok = py_context:destroy(Context).
+
+%% Code that catches BaseException once and goes on.
+interrupt_again(_Config) ->
+    {ok, Context} = py_context:new(),
+    Ref = py:spawn_call(Context, ct_cancel, swallow_and_spin, [self()]),
+    told(running),
+    ok = py:interrupt(Context),
+    {error, interrupted} = py:await(Ref, ?WITHIN),
+    <<"Cancelled">> = told(swallowed),
+    told(running),
+    Next = py:spawn_call(Context, ct_calls, arguments, [next]),
+    {error, timeout} = py:await(Next, 200),
+    ok = py:interrupt(Context),
+    <<"Cancelled">> = told(ended),
+    {ok, [[<<"next">>], #{}]} = py:await(Next, ?WITHIN),
+    ok = py_context:destroy(Context).
+
+interrupt_leaves_nothing_for_the_next(_Config) ->
+    {ok, Context} = py_context:new(),
+    {ok, Buf} = py_buffer:new(),
+    lists:foreach(
+        fun(N) ->
+            Ref = py:spawn_call(Context, ct_cancel, run_sleep, [self(), 0.01]),
+            told(running),
+            ok = py:interrupt(Context),
+            {error, interrupted} = py:await(Ref, ?WITHIN),
+            %% A computing one, and one that waits.
+            {ok, N} = py:call(Context, ct_cancel, job, [N, 20000, 0]),
+            Reader = py:spawn_call(Context, ct_buffers, invoke, [Buf, readline]),
+            ok = py_buffer:write(Buf, <<"x\n">>),
+            {ok, <<"x\n">>} = py:await(Reader, ?WITHIN),
+            _ = told(ended)
+        end,
+        lists:seq(1, 50)
+    ),
+    ok = py_context:destroy(Context).
+
+interrupt_a_cast(_Config) ->
+    {ok, Context} = py_context:new(),
+    ok = py:cast(Context, ct_cancel, run_spin, [self()]),
+    told(running),
+    ok = py:interrupt(Context),
+    <<"Cancelled">> = told(ended),
+    ok = py_context:destroy(Context).
+
+interrupt_destroyed(_Config) ->
+    {ok, Context} = py_context:new(),
+    Ref = py:spawn_call(Context, ct_cancel, swallow_and_spin, [self()]),
+    told(running),
+    ok = py_context:destroy(Context),
+    {error, destroyed} = py:await(Ref, ?WITHIN),
+    <<"Cancelled">> = told(swallowed),
+    told(running),
+    ok = py:interrupt(Context),
+    <<"Cancelled">> = told(ended),
+    ok = py:interrupt(Context).
+
+interrupt_bad_arguments(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    [_ = erlpy_ct:badarg(py, interrupt, [Wrong], 1)
+     || Wrong <- [x, self(), make_ref(), Buf, 1, []]].
+
+%% ---- Destroy, stop --------------------------------------------------------------------------
+
+destroy_ends_running_code(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    Requests = [{run_spin, [self()]}, {run_read, [self(), Buf, read]}],
+    lists:foreach(
+        fun({Function, Args}) ->
+            {ok, Context} = py_context:new(),
+            Ref = py:spawn_call(Context, ct_cancel, Function, Args),
+            told(running),
+            ok = py_context:destroy(Context),
+            {error, destroyed} = py:await(Ref, ?WITHIN),
+            <<"Cancelled">> = told(ended)
+        end,
+        Requests
+    ),
+    %% Nothing was consumed by the one that was destroyed.
+    ok = py_buffer:write(Buf, <<"kept\n">>),
+    {ok, <<"kept\n">>} = py:call(ct_buffers, invoke, [Buf, readline]).
+
+destroy_with_queued_calls(_Config) ->
+    {ok, Context} = py_context:new(),
+    First = py:spawn_call(Context, ct_cancel, run_spin, [self()]),
+    Queued = [py:spawn_call(Context, ct_cancel, tell, [self(), ran]) || _ <- lists:seq(1, 100)],
+    told(running),
+    {Took, ok} = erlpy_ct:timed(fun() -> py_context:destroy(Context) end),
+    true = Took < 1000,
+    [{error, destroyed} = py:await(Ref, ?WITHIN) || Ref <- [First | Queued]],
+    <<"Cancelled">> = told(ended),
+    0 = info(queued),
+    nothing_told(100).
+
+stop_ends_everything(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    {ok, Context} = py_context:new(),
+    Refs = [
+        py:spawn_call(ct_cancel, run_spin, [self()]),
+        py:spawn_call(Context, ct_cancel, run_read, [self(), Buf, readline])
+    ] ++ [py:spawn_call(ct_cancel, run_read, [self(), Buf, read]) || _ <- lists:seq(1, 50)],
+    [told(running) || _ <- Refs],
+    {Took, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+    ct:pal("~b ms ~p ~p", [Took, py:info(), erlpy_ct:threads()]),
+    true = Took < 1900,
+    [{error, stopped} = py:await(Ref, ?WITHIN) || Ref <- Refs],
+    [<<"Cancelled">> = told(ended) || _ <- Refs],
+    #{started := false, threads := 0, queued := 0, stuck := 0} = py:info(),
+    {error, not_started} = py:eval("1"),
+    ok = application:start(erlpy).
+
+%% Nobody holds the term of the context any more, but its code runs.
+stop_ends_collected_contexts(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    Self = self(),
+    {_, Monitor} = spawn_monitor(fun() ->
+        {ok, Context} = py_context:new(),
+        ok = py:cast(Context, ct_cancel, run_read, [Self, Buf, read])
+    end),
+    receive {'DOWN', Monitor, process, _, normal} -> ok end,
+    told(running),
+    {Took, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+    true = Took < 1900,
+    <<"Cancelled">> = told(ended),
+    ok = application:start(erlpy).
+
+stop_leaves_what_cannot_end(_Config) ->
+    Ref = py:spawn_call(ct_cancel, run_sleep, [self(), 4]),
+    told(running),
+    {Took, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+    ct:pal("~b ms ~p ~p", [Took, py:info(), erlpy_ct:threads()]),
+    true = Took < 3000,
+    {error, stopped} = py:await(Ref, ?WITHIN),
+    #{started := false, threads := 1} = py:info(),
+    %% It starts beside that one, and what was left is not waited for again.
+    ok = application:start(erlpy),
+    ok = erlpy_ct:still_works(),
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 1 end),
+    {Again, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+    true = Again < 1900,
+    ok = application:start(erlpy),
+    <<"Cancelled">> = told(ended),
+    ok = quiet().
+
+stuck_is_counted(_Config) ->
+    {ok, Context} = py_context:new(),
+    {error, timeout} = py:call(ct_cancel, run_sleep, [self(), 2.5], #{}, 50),
+    {error, timeout} = py:call(Context, ct_cancel, run_sleep, [self(), 2.5], #{}, 50),
+    [told(running) || _ <- [1, 2]],
+    0 = info(stuck),
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 2 end),
+    ok = py_context:destroy(Context),
+    2 = info(stuck),
+    [<<"Cancelled">> = told(ended) || _ <- [1, 2]],
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 0 end).
+
+node_stops_whatever_python_does(Config) ->
+    Cases = [
+        "py:spawn_call(time, sleep, [100])",
+        "py:spawn_call(ct_cancel, spin, [])",
+        "py:spawn_call(ct_cancel, never_return, [self()])",
+        "py:spawn_call(ct_cancel, hold_gil_for_ever, [self()])",
+        "[py:spawn_call(ct_buffers, invoke, [element(2, py_buffer:new()), read])"
+        " || _ <- lists:seq(1, 100)]"
+    ],
+    lists:foreach(
+        fun(Case) ->
+            {Took, {0, []}} = runtime_SUITE:end_of_node(Config, ["_ = ", Case], "init:stop()"),
+            ct:pal("~s: ~b ms", [Case, Took]),
+            true = Took < 6000
+        end,
+        Cases
+    ).
+
+%% ---- Races ----------------------------------------------------------------------------------
+%%
+%% Jobs end at the very moment of their cancel.  Each notes in Python whether Cancelled
+%% arrived while it ran: that must have been one whose call was cancelled, and once.
+
+check_seen(Answers, Expected) ->
+    ok = quiet(),
+    {ok, Seen} = py:call(ct_cancel, take_seen, []),
+    Cancelled = [N || {N, {error, Why}} <- Answers, lists:member(Why, Expected)],
+    Good = [N || {N, {ok, M}} <- Answers, M =:= N orelse M =:= [N, <<>>]],
+    ct:pal("~b answered, ~b cancelled, ~b of these saw it",
+           [length(Good), length(Cancelled), map_size(Seen)]),
+    [] = [Answer || {N, _} = Answer <- Answers,
+                    not lists:member(N, Good), not lists:member(N, Cancelled)],
+    [] = [N || N <- maps:keys(Seen), not lists:member(N, Cancelled)],
+    [] = [Times || Times <- maps:values(Seen), Times =/= 1],
+    true = Cancelled =/= [],
+    true = Good =/= [].
+
+race_timeouts_on_a_context(_Config) ->
+    {ok, Context} = py_context:new(),
+    Answers = [{N, py:call(Context, ct_cancel, job, [N, rand:uniform(60000), 0], #{},
+                           some_timeout(N))}
+               || N <- lists:seq(1, 3000)],
+    check_seen(Answers, [timeout]),
+    ok = py_context:destroy(Context).
+
+%% Every third call is not to be cancelled at all.
+some_timeout(N) when N rem 3 =:= 0 -> infinity;
+some_timeout(_) -> rand:uniform(3) - 1.
+
+race_timeouts_on_the_pool(_Config) ->
+    Self = self(),
+    Callers = [spawn_link(fun() ->
+        rand:seed(exsss, C),
+        Mine = [{N, py:call(ct_cancel, job, [N, rand:uniform(30000), pause()], #{},
+                            some_timeout(N))}
+                || N <- lists:seq(C * 10000, C * 10000 + 500)],
+        Self ! {self(), Mine}
+    end) || C <- lists:seq(1, 8)],
+    Answers = lists:append([receive {Caller, Mine} -> Mine end || Caller <- Callers]),
+    check_seen(Answers, [timeout]).
+
+pause() ->
+    case rand:uniform(4) of
+        1 -> 0.001;
+        _ -> 0
+    end.
+
+%% The end of data and the end of the time come together.
+race_timeouts_of_reads(_Config) ->
+    {ok, Context} = py_context:new(),
+    Answers = [begin
+        {ok, Buf} = py_buffer:new(),
+        Timeout = rand:uniform(3),
+        _ = spawn(fun() ->
+            busy_wait(rand:uniform(1000 * Timeout + 500)),
+            py_buffer:close(Buf)
+        end),
+        Target = case N rem 2 of 0 -> [Context]; 1 -> [] end,
+        Function = case N rem 5 of 0 -> job_swallowing; _ -> job_reading end,
+        {N, apply(py, call, Target ++ [ct_cancel, Function, [N, Buf], #{}, Timeout])}
+    end || N <- lists:seq(1, 2000)],
+    check_seen(Answers, [timeout]),
+    ok = py_context:destroy(Context).
+
+busy_wait(Micros) ->
+    End = erlang:monotonic_time(microsecond) + Micros,
+    busy_until(End).
+
+busy_until(End) ->
+    case erlang:monotonic_time(microsecond) < End of
+        true -> busy_until(End);
+        false -> ok
+    end.
+
+race_interrupts(_Config) ->
+    {ok, Context} = py_context:new(),
+    Self = self(),
+    Callers = [spawn_link(fun() ->
+        rand:seed(exsss, C),
+        Mine = [{N, py:call(Context, ct_cancel, job, [N, rand:uniform(40000), 0])}
+                || N <- lists:seq(C * 10000, C * 10000 + 500)],
+        Self ! {self(), Mine}
+    end) || C <- lists:seq(1, 4)],
+    Interrupter = spawn_link(fun() -> interrupt_until_told(Context) end),
+    Answers = lists:append([receive {Caller, Mine} -> Mine end || Caller <- Callers]),
+    Interrupter ! stop,
+    check_seen_each(Answers),
+    ok = py_context:destroy(Context).
+
+interrupt_until_told(Context) ->
+    receive
+        stop -> ok
+    after 0 ->
+        busy_wait(rand:uniform(3000)),
+        ok = py:interrupt(Context),
+        interrupt_until_told(Context)
+    end.
+
+%% Two interrupts of one job are two exceptions; but the job was interrupted.
+check_seen_each(Answers) ->
+    {ok, Seen} = py:call(ct_cancel, take_seen, []),
+    Cancelled = [N || {N, {error, interrupted}} <- Answers],
+    Good = [N || {N, {ok, M}} <- Answers, M =:= N],
+    ct:pal("~b answered, ~b interrupted, ~b saw it",
+           [length(Good), length(Cancelled), map_size(Seen)]),
+    [] = [N || N <- maps:keys(Seen), not lists:member(N, Cancelled)],
+    true = length(Good) + length(Cancelled) =:= length(Answers),
+    true = Cancelled =/= [].
+
+%% Callers die at random moments; the calls of others never notice.
+race_deaths(_Config) ->
+    {ok, Context} = py_context:new(),
+    {ok, Never} = py_buffer:new(),
+    Answers = [begin
+        Victims = [
+            spawn(fun() -> py:call(ct_cancel, job, [-N, rand:uniform(200000), 0]) end),
+            spawn(fun() -> py:call(Context, ct_cancel, job_reading, [-N, Never]) end),
+            spawn(fun() -> py:call(ct_cancel, job_reading, [-N, Never]) end)
+        ],
+        busy_wait(rand:uniform(3000)),
+        [exit(Victim, kill) || Victim <- Victims],
+        {N, py:call(Context, ct_cancel, job, [N, 1000, 0])}
+    end || N <- lists:seq(1, 400)],
+    [] = [Answer || {N, Result} = Answer <- Answers, Result =/= {ok, N}],
+    ok = quiet(),
+    {ok, Seen} = py:call(ct_cancel, take_seen, []),
+    [] = [N || N <- maps:keys(Seen), N > 0],
+    ok = py_context:destroy(Context).
