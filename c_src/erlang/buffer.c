@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "atoms.h"
+#include "fork.h"
 #include "shared.h"
 
 /* A binary of this size or more becomes a segment as it is; smaller ones are copied.
@@ -156,7 +157,9 @@ buffer_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 static void
 release_iovec(void *iovec)
 {
-    enif_free_iovec(iovec);
+    if (!nif_forked()) {
+        enif_free_iovec(iovec);
+    }
 }
 
 /* Keeps the binary alive without an environment: the runtime's own way to hand bytes to

@@ -6,6 +6,7 @@
 #include "callback.h"
 #include "convert.h"
 #include "executor.h"
+#include "fork.h"
 #include "runtime.h"
 
 /* ---- erlang.send ---- */
@@ -140,6 +141,7 @@ host_table(void)
         .wait_begin = executor_wait_begin,
         .wait_end = executor_wait_end,
         .cancelled = executor_cancelled_gil,
+        .forked = nif_forked,
         .spin_ns = runtime_spin_ns,
     };
     return &table;

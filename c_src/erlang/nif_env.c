@@ -1,5 +1,6 @@
 #include "nif_env.h"
 
+#include "fork.h"
 #include "shared.h"
 
 ErlNifEnv *
@@ -19,7 +20,8 @@ nif_env_leave(ErlNifEnv *before)
 bool
 nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg)
 {
-    return enif_send(pthread_getspecific(rt->env_key), to, msg_env, msg) != 0;
+    return !nif_forked() &&
+           enif_send(pthread_getspecific(rt->env_key), to, msg_env, msg) != 0;
 }
 
 bool

@@ -18,7 +18,8 @@
 ErlNifEnv *nif_env_enter(ErlNifEnv *env);
 void nif_env_leave(ErlNifEnv *before);
 
-/* As enif_send(), from anywhere.  False: the process is not alive. */
+/* As enif_send(), from anywhere.  False: the process is not alive, or this is a child
+ * of the node after fork(). */
 bool nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg);
 /* As enif_whereis_pid(), from anywhere. */
 bool nif_whereis(ERL_NIF_TERM name, ErlNifPid *pid);

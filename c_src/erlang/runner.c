@@ -6,6 +6,7 @@
 #include "atoms.h"
 #include "convert.h"
 #include "failure.h"
+#include "fork.h"
 
 struct runner {
     pyb_state *state;
@@ -308,6 +309,9 @@ run_request(runner *run, job *j, ErlNifEnv *env)
     } else {
         result = run_eval(run, j, request, &started);
     }
+    if (nif_forked()) {
+        nif_fork_end_child_gil();
+    }
     if (!job_is_pending(j)) {
         /* Nobody wants to know. */
         Py_XDECREF(result);
@@ -358,6 +362,9 @@ runner_run_gil(runner *run, job *j)
         return;
     }
     ERL_NIF_TERM answer = run_request(run, j, env);
+    if (nif_forked()) {
+        nif_fork_end_child_gil();
+    }
     if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok) &&
         job_is_pending(j)) {
         failure_report(answer);

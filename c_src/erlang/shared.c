@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fork.h"
 #include "interpreter.h"
 
 nif_shared *rt;
@@ -39,11 +40,16 @@ nif_shared_open(void)
     if (pthread_key_create(&made->env_key, NULL) != 0) {
         goto no_env_key;
     }
+    if (!nif_fork_prepare()) {
+        goto no_handlers;
+    }
     pthread_mutex_init(&made->lock, NULL);
     pthread_mutex_init(&made->executors_lock, NULL);
     pthread_mutex_init(&made->asked_lock, NULL);
     rt = made;
     return true;
+no_handlers:
+    pthread_key_delete(made->env_key);
 no_env_key:
     pthread_key_delete(made->worker_key);
 no_worker_key:

@@ -84,6 +84,8 @@ typedef struct nif_shared {
     atomic_uint_fast64_t last_call_id; /* callback.c */
     platform_room *platform;           /* that of the copy that made this */
 
+    atomic_bool forked; /* this is a child of the node */
+
     /* interpreter.c: sys.executable of the interpreter that runs, to notice a start
      * with another one. */
     char *running_executable;

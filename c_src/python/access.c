@@ -6,27 +6,37 @@
 
 #include "../stream/platform.h"
 
+/* Longer than the lock is ever held. */
+#define CHILD_LOCK_NS 1000000000
+
+/* The holder may be a thread that only the parent has: the lock stays taken then. */
+static void
+lock_in_child(stream *s)
+{
+    int64_t until_ns = platform_now_ns() + CHILD_LOCK_NS;
+    while (!stream_reader_trylock(s)) {
+        if (platform_now_ns() > until_ns) {
+            Py_FatalError("the process forked while another thread read this buffer");
+        }
+        Py_BEGIN_ALLOW_THREADS
+        platform_relax();
+        Py_END_ALLOW_THREADS
+    }
+}
+
 void
 pyb__lock_contended(stream *s)
 {
+    if (pyb__forked()) {
+        lock_in_child(s);
+        return;
+    }
     do {
         Py_BEGIN_ALLOW_THREADS
         stream_reader_lock(s);
         stream_reader_unlock(s);
         Py_END_ALLOW_THREADS
     } while (!stream_reader_trylock(s));
-}
-
-int
-pyb__refuse_forked(void)
-{
-    const pyb_host *host = pyb_get_host();
-    if (host != NULL && host->forked != NULL && host->forked()) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "a child of the Erlang node after fork() cannot wait for it");
-        return -1;
-    }
-    return 0;
 }
 
 /* ---- Waiting ---- */

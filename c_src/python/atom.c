@@ -45,6 +45,9 @@ check_name(PyObject *name, int create)
     if (host == NULL || host->atom == NULL) {
         return 0;
     }
+    if (pyb__refuse_forked() < 0) {
+        return -1;
+    }
     int exists = host->atom(utf8, (size_t)size, create);
     if (exists == 1) {
         return 0;

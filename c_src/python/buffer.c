@@ -54,8 +54,11 @@ pyb__buffer_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     Py_XDECREF(((pyb_buffer *)self)->origin);
-    stream_drop_reader(stream_of(self));
-    stream_release(stream_of(self));
+    if (!pyb__forked()) {
+        /* In a child the stream's locks may be taken for good. */
+        stream_drop_reader(stream_of(self));
+        stream_release(stream_of(self));
+    }
     PyObject_GC_Del(self);
     Py_DECREF(type);
 }

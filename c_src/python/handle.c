@@ -70,7 +70,7 @@ static PyObject *
 handle_repr(PyObject *self)
 {
     const pyb_host *host = pyb_get_host();
-    if (host != NULL && host->describe != NULL) {
+    if (host != NULL && host->describe != NULL && !pyb__forked()) {
         return host->describe((pyb_handle *)self);
     }
     return PyUnicode_FromFormat("<%s %llx>", Py_TYPE(self)->tp_name,

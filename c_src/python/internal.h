@@ -94,6 +94,13 @@ pyb__parse_size(const char *function, const char *name, PyObject *const *args,
     return pyb__parse_size_slow(function, name, args, nargs, kwnames, size);
 }
 
+/* ---- module.c -------------------------------------------------------------- */
+
+/* In a child of the node after fork(), where nothing may wait or reach the node. */
+bool pyb__forked(void);
+/* There: -1 with RuntimeError; else 0. */
+int pyb__refuse_forked(void);
+
 /* ---- access.c: lock, wait, copy, consume --------------------------------- */
 
 void pyb__lock_contended(stream *s);
@@ -119,8 +126,6 @@ pyb__outcome pyb__wait_unless_whole(pyb__reading *reading, uint64_t position,
 int pyb__convert_timeout(PyObject *value, int64_t *timeout_ns);
 /* When a wait that begins now and may take `timeout_ns` must end. */
 int64_t pyb__deadline(int64_t timeout_ns);
-/* 0, or -1 with RuntimeError in a child of the node after fork(). */
-int pyb__refuse_forked(void);
 /* Called with the reader lock, returns without it: copies the next `size` bytes (no
  * more than available) to a new bytes object, and consumes them when `consume`. */
 pyb__outcome pyb__copy_unlock(stream *s, size_t size, bool consume, PyObject **bytes);

@@ -20,6 +20,23 @@ pyb_get_host(void)
     return room.host;
 }
 
+bool
+pyb__forked(void)
+{
+    return room.host != NULL && room.host->forked != NULL && room.host->forked();
+}
+
+int
+pyb__refuse_forked(void)
+{
+    if (!pyb__forked()) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "not in a child process: the Erlang node is in the parent");
+    return -1;
+}
+
 pyb_state *
 pyb_current_state(void)
 {
@@ -62,6 +79,9 @@ module_send(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         PyErr_SetString(PyExc_RuntimeError, "no Erlang node to send to");
         return NULL;
     }
+    if (pyb__refuse_forked() < 0) {
+        return NULL;
+    }
     return host->send(PyModule_GetState(module), values[0], values[1]);
 }
 
@@ -89,6 +109,9 @@ module_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     const pyb_host *host = pyb_get_host();
     if (host == NULL || host->call == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "no Erlang node to call");
+        return NULL;
+    }
+    if (pyb__refuse_forked() < 0) {
         return NULL;
     }
     return host->call(state, args[0], args + 1, nargs - 1);
