@@ -3,8 +3,8 @@
 import pytest
 
 from erlang import IncompleteReadError, LimitOverrunError
-from erlang.testing import make_buffer
-from support import laid_out
+from erlang.testing import Writer, make_buffer
+from support import laid_out, write_layout
 
 testcapi = pytest.importorskip("_testcapi", reason="this Python came without _testcapi")
 
@@ -70,4 +70,52 @@ def test_making_a_buffer():
     refusals = 0
     for turn in range(30):
         refusals += refused_once(lambda _: make_buffer(b"x" * 100), None, turn)
+    assert refusals
+
+
+FAILING = {
+    "aborted": lambda buf: buf.read(),
+    "aborted exactly": lambda buf: buf.readexactly(5),
+    "aborted until": lambda buf: buf.readuntil(b"\n"),
+    "aborted view": lambda buf: buf.readview_exactly(5000),
+    "aborted lines": lambda buf: buf.readlines(),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_refused_while_an_abort_is_raised(name):
+    refusals = 0
+    for turn in range(40):
+        writer = Writer()
+        write_layout(writer, DATA, "mixed")
+        writer.abort("why")
+        buf = writer.buffer
+        refusals += refused_once(FAILING[name], buf, turn)
+        assert buf.tell() == 0
+        assert memoryview(buf) == DATA
+    assert refusals
+
+
+def test_refused_while_a_timeout_is_raised():
+    refusals = 0
+    for turn in range(40):
+        buf = make_buffer(b"some", eof=False)
+        buf.settimeout(0)
+        refusals += refused_once(lambda buf: buf.read(), buf, turn)
+        assert buf.read_nonblock() == b"some"
+    assert refusals
+
+
+@pytest.mark.parametrize("size", [5, 5000])
+def test_refused_while_writing(size):
+    refusals = 0
+    for turn in range(40):
+        writer = Writer(high_watermark=4)
+        writer.write(b"full")
+        refusals += refused_once(
+            lambda _: writer.write(b"x" * size, timeout=0), writer.buffer, turn
+        )
+        assert writer.info()["written"] == 4
+        refused_once(lambda _: writer.abort("why"), None, turn)
+        assert writer.info()["state"] in ("open", ("aborted", "why"))
     assert refusals

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from erlang import BufferAborted
 from erlang.testing import Writer, make_buffer
 from support import Background, laid_out, trickle, wait_for_readers
 
@@ -257,3 +258,110 @@ def test_ping_pong():
         there.write(n.to_bytes(8, "big"))
         assert back.buffer.readexactly(8) == n.to_bytes(8, "big")
     call.result()
+
+
+# ---- With failures ----
+
+
+@pytest.mark.parametrize("name", READS)
+def test_an_abort_at_any_moment(name, fast_switching):
+    """Readers get what was written before it, each byte once, and then the exception."""
+
+    def drain_until_aborted(buf, pieces):
+        with pytest.raises(BufferAborted, match="at any moment"):
+            while piece := READS[name](buf):
+                pieces.append(piece)
+
+    chance = random.Random(name)
+    for _ in range(200):
+        writer = Writer()
+        pieces, data = [], b"".join(RECORDS[: chance.randrange(50)])
+        readers = [Background(drain_until_aborted, writer.buffer, pieces) for _ in range(2)]
+        for at in range(0, len(data), 33):
+            writer.write(data[at : at + 33])
+        writer.abort("at any moment")
+        for reader in readers:
+            reader.result()
+        assert sorted(b"".join(pieces)) == sorted(data)
+
+
+def test_an_abort_or_a_close_whichever_is_first(fast_switching):
+    """All reads of one stream agree on which it was."""
+    outcomes = set()
+
+    def read(buf, seen):
+        try:
+            seen.append(buf.read())
+        except BufferAborted:
+            seen.append("aborted")
+
+    for n in range(500):
+        writer = Writer()
+        writer.write(b"data")
+        seen = []
+        readers = [Background(read, writer.buffer, seen) for _ in range(2)]
+        calls = [Background(writer.abort, "x"), Background(writer.buffer.close)]
+        for call in [*calls, *readers]:
+            call.result()
+        if "aborted" in seen:
+            assert seen == ["aborted"] * 2
+            assert repr(writer.buffer).startswith("<erlang.PyBuffer aborted")
+        else:
+            assert sorted(seen) == [b"", b"data"]
+            assert writer.buffer.at_eof()
+        outcomes.add("aborted" in seen)
+    assert outcomes
+
+
+def test_timeouts_while_data_arrives(fast_switching):
+    """A read that times out has taken nothing: the next one gets it."""
+    data = b"\n".join(RECORDS[:5000]) + b"\n"
+    writer = Writer()
+    source = Background(trickle, writer, data, 70)
+
+    def lines(buf, out):
+        buf.settimeout(1e-5)
+        while True:
+            try:
+                line = buf.readline()
+            except TimeoutError:
+                continue
+            if not line:
+                return
+            out.append(line)
+
+    out = []
+    readers = [Background(lines, writer.buffer, out) for _ in range(2)]
+    source.result()
+    for reader in readers:
+        reader.result()
+    assert sorted(b"".join(out).split()) == RECORDS[:5000]
+
+
+def test_writers_that_wait_and_give_up(fast_switching):
+    """Every write is there once and whole, or not at all."""
+    writer = Writer(high_watermark=500, low_watermark=100, seekable=False)
+    buf = writer.buffer
+    written = [[] for _ in range(4)]
+
+    def write(n):
+        chance = random.Random(n)
+        for turn in range(1500):
+            record = b"%d:%d" % (n, turn) + b"." * chance.choice((0, 50, 3000)) + b"\n"
+            try:
+                writer.write(record, timeout=chance.choice((0, 1e-5, 1e-3, None)))
+            except TimeoutError:
+                continue
+            written[n].append(record)
+
+    writers = [Background(write, n) for n in range(4)]
+    call = Background(lambda: list(buf))
+    for background in writers:
+        background.result()
+    writer.close()
+    lines = call.result()
+    assert len(lines) == sum(map(len, written))
+    for n in range(4):
+        mine = [line for line in lines if line.startswith(b"%d:" % n)]
+        assert mine == written[n]
+    assert writer.info()["waiting_writers"] == 0

@@ -231,6 +231,17 @@ def test_a_buffered_reader_lets_it_pass():
         text.read()
 
 
+def test_what_a_buffered_reader_had_taken_may_be_lost_with_it():
+    """As documented: that is io.BufferedReader's, over sockets too."""
+    writer = Writer()
+    buf = writer.buffer
+    buf.settimeout(0.01)
+    writer.write(b"abc")
+    with pytest.raises(TimeoutError):
+        io.BufferedReader(buf).read(10)
+    assert buf.tell() == 3
+
+
 def test_many_time_out_together():
     writer = Writer()
     calls = []

@@ -26,6 +26,7 @@ test_unit_abort(void)
     CHECK(stream_is_aborted(s) && stream_abort_reason(s) == &reason.base);
     stream_close_reader(s);
     CHECK(stream_is_aborted(s) && stream_reader_closed(s) && stream__validate(s));
+    CHECK(stream_is_truncated(s));
     stream_release(s);
     CHECK(reason.released == 1);
 }
@@ -86,6 +87,7 @@ test_unit_abort_of_a_complete_stream(void)
     CHECK(!stream_abort(empty, make_reason(&reason)) && reason.released == 1);
     stream_close_reader(closed);
     CHECK(stream_abort(closed, make_reason(&reason)) && reason.released == 0);
+    CHECK(stream_is_aborted(closed) && !stream_is_truncated(closed));
     CHECK(stream__validate(ended) && stream__validate(known));
     stream_release(ended);
     stream_release(known);
