@@ -7,9 +7,12 @@
 -export([context_new/0, context_destroy/1, context_interrupt/1, is_context/1]).
 -export([submit/5, cancel/1]).
 -export([callback_take/1, callback_reply/2]).
--export([buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1]).
+-export([buffer_new/1, buffer_write/2, buffer_park/3, buffer_unpark/1]).
+-export([buffer_close/1, buffer_abort/3, buffer_reason/1, buffer_set_owner/2]).
+-export([buffer_monitor/1, buffer_info/1, is_buffer/1]).
 
 -export_type([job/0, request/0, callback/0, answer/0]).
+-export_type([buffer_options/0, buffer_data/0, refused/0]).
 
 -nifs([
     loaded/0,
@@ -17,7 +20,9 @@
     context_new/0, context_destroy/1, context_interrupt/1, is_context/1,
     submit/5, cancel/1,
     callback_take/1, callback_reply/2,
-    buffer_new/3, buffer_write/2, buffer_close/1, buffer_info/1, is_buffer/1
+    buffer_new/1, buffer_write/2, buffer_park/3, buffer_unpark/1,
+    buffer_close/1, buffer_abort/3, buffer_reason/1, buffer_set_owner/2,
+    buffer_monitor/1, buffer_info/1, is_buffer/1
 ]).
 
 -on_load(load/0).
@@ -32,6 +37,16 @@
     {call, Module :: name(), Function :: name(), Args :: list(), Kwargs :: map()}
     | {eval, Code :: binary(), Locals :: map()}
     | {exec, Code :: binary()}.
+
+%% Length, largest size, high and low watermark, seekable, closed by its last reader, copies
+-type buffer_options() ::
+    {non_neg_integer() | undefined, non_neg_integer() | infinity,
+     non_neg_integer() | infinity, non_neg_integer() | infinity,
+     boolean(), boolean(), boolean()}.
+%% A binary that is part of a larger one comes with the size of that.
+-type buffer_data() :: binary() | [binary() | {binary(), non_neg_integer()}].
+%% Why is told by buffer_reason/1 after `aborted'.
+-type refused() :: aborted | {error, closed | too_large | enomem}.
 
 %% The library says in a message why it refuses; the node itself knows only that it does.
 -spec load() -> ok | {error, term()}.
@@ -119,18 +134,36 @@ callback_take(_Call) -> erlang:nif_error(not_loaded).
 -spec callback_reply(callback(), answer()) -> ok.
 callback_reply(_Call, _Answer) -> erlang:nif_error(not_loaded).
 
--spec buffer_new(non_neg_integer() | undefined, auto | always, non_neg_integer()) ->
-    {ok, reference()} | {error, enomem}.
-buffer_new(_Length, _Copy, _MaxSize) -> erlang:nif_error(not_loaded).
+-spec buffer_new(buffer_options()) -> {ok, reference()} | {error, enomem}.
+buffer_new(_Options) -> erlang:nif_error(not_loaded).
 
--spec buffer_write(reference(), binary() | [binary()]) ->
-    ok | {error, closed | too_large | enomem}.
+-spec buffer_write(reference(), buffer_data()) -> ok | busy | refused().
 buffer_write(_Buffer, _Data) -> erlang:nif_error(not_loaded).
+
+%% A reference: {py_written, Ref, ok | refused()} will come.
+-spec buffer_park(reference(), buffer_data(), reference()) -> ok | reference() | refused().
+buffer_park(_Buffer, _Data, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec buffer_unpark(reference()) -> cancelled | replied.
+buffer_unpark(_Wait) -> erlang:nif_error(not_loaded).
 
 -spec buffer_close(reference()) -> ok.
 buffer_close(_Buffer) -> erlang:nif_error(not_loaded).
 
--spec buffer_info(reference()) -> py_buffer:info().
+-spec buffer_abort(reference(), atom() | binary(), binary()) -> ok.
+buffer_abort(_Buffer, _Reason, _Text) -> erlang:nif_error(not_loaded).
+
+-spec buffer_reason(reference()) -> atom() | binary().
+buffer_reason(_Buffer) -> erlang:nif_error(not_loaded).
+
+-spec buffer_set_owner(reference(), pid()) -> ok | {error, enomem}.
+buffer_set_owner(_Buffer, _Owner) -> erlang:nif_error(not_loaded).
+
+-spec buffer_monitor(reference()) -> reference() | enomem.
+buffer_monitor(_Buffer) -> erlang:nif_error(not_loaded).
+
+%% As py_buffer:info(), but `aborted' without its reason.
+-spec buffer_info(reference()) -> #{atom() => term()}.
 buffer_info(_Buffer) -> erlang:nif_error(not_loaded).
 
 -spec is_buffer(term()) -> boolean().

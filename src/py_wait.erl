@@ -1,9 +1,11 @@
 %% @private
-%% The receive in which callers of Python wait.  It is a module of its own so that
-%% reloading the API modules ends no caller that is in it.
+%% The receives in which callers of Python and writers wait, and the process of a writer.
+%% They are a module of their own so that reloading the API modules ends nobody who is in
+%% one.
 -module(py_wait).
 
 -export([call/3, submit/4, response/2]).
+-export([write/3, reason/1, spawn_writer/2]).
 -export([set_chain/1]).
 
 %% In the dictionary of a process that runs a function for Python: the call.
@@ -61,3 +63,64 @@ response(Ref, Timeout) ->
         {py_response, Ref, Result} -> Result
     after Timeout -> {error, timeout}
     end.
+
+%% ---- Buffers -------------------------------------------------------------------------
+
+%% A write for which there was no room.  As in call/3, the mailbox is not searched.
+-spec write(reference(), py_nif:buffer_data(), timeout()) ->
+    ok | {error, py_buffer:write_error() | timeout}.
+write(Buffer, Data, Timeout) ->
+    Ref = make_ref(),
+    case py_nif:buffer_park(Buffer, Data, Ref) of
+        Wait when is_reference(Wait) ->
+            receive
+                {py_written, Ref, Result} -> written(Buffer, Result)
+            after Timeout -> give_up(Buffer, Wait, Ref)
+            end;
+        Result ->
+            written(Buffer, Result)
+    end.
+
+give_up(Buffer, Wait, Ref) ->
+    case py_nif:buffer_unpark(Wait) of
+        cancelled ->
+            {error, timeout};
+        replied ->
+            receive
+                {py_written, Ref, Result} -> written(Buffer, Result)
+            end
+    end.
+
+written(Buffer, aborted) -> {error, {aborted, reason(Buffer)}};
+written(_Buffer, Result) -> Result.
+
+%% Why the buffer was aborted.
+-spec reason(reference()) -> term().
+reason(Buffer) ->
+    case py_nif:buffer_reason(Buffer) of
+        External when is_binary(External) -> binary_to_term(External);
+        Atom -> Atom
+    end.
+
+%% The caller is not to be told of the writer's end by the link: it dies with the caller, not
+%% the other way round.
+-spec spawn_writer(reference(), fun((reference()) -> term())) -> pid().
+spawn_writer(Buffer, Fun) ->
+    Parent = self(),
+    proc_lib:spawn_link(fun() -> run_writer(Parent, Buffer, Fun) end).
+
+run_writer(Parent, Buffer, Fun) ->
+    try Fun(Buffer) of
+        _ ->
+            ok = py_nif:buffer_close(Buffer),
+            unlink(Parent)
+    catch
+        Class:Reason:Stack ->
+            ok = py_buffer:abort(Buffer, exit_reason(Class, Reason, Stack)),
+            true = unlink(Parent),
+            erlang:raise(Class, Reason, Stack)
+    end.
+
+exit_reason(error, Reason, Stack) -> {Reason, Stack};
+exit_reason(exit, Reason, _Stack) -> Reason;
+exit_reason(throw, Value, Stack) -> {{nocatch, Value}, Stack}.

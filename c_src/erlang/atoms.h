@@ -61,7 +61,18 @@
     X(calls)                                                                           \
     X(contexts)                                                                        \
     X(max_threads)                                                                     \
-    X(python)
+    X(python)                                                                          \
+    X(waiting_writers)                                                                 \
+    X(high_watermark)                                                                  \
+    X(low_watermark)                                                                   \
+    X(infinity)                                                                        \
+    X(busy)                                                                            \
+    X(aborted)                                                                         \
+    X(abandoned)                                                                       \
+    X(owner_down)                                                                      \
+    X(drained)                                                                         \
+    X(py_buffer)                                                                       \
+    X(py_written)
 
 #define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;
 typedef struct nif_atoms {

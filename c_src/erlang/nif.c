@@ -12,6 +12,7 @@
 #include "host.h"
 #include "interpreter.h"
 #include "job.h"
+#include "reason.h"
 #include "runtime.h"
 #include "shared.h"
 
@@ -201,6 +202,7 @@ join(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
         callback_open_type(env, flags) != 0) {
         return refuse(env, info, "its resource types cannot be had");
     }
+    nif_reasons_init();
     pyb_set_host(host_table());
     *priv_data = rt;
     return 0;
@@ -274,9 +276,15 @@ static ErlNifFunc functions[] = {
     {"cancel", 1, cancel_nif, 0},
     {"callback_take", 1, callback_take_nif, 0},
     {"callback_reply", 2, callback_reply_nif, 0},
-    {"buffer_new", 3, buffer_new_nif, 0},
+    {"buffer_new", 1, buffer_new_nif, 0},
     {"buffer_write", 2, buffer_write_nif, 0},
+    {"buffer_park", 3, buffer_park_nif, 0},
+    {"buffer_unpark", 1, buffer_unpark_nif, 0},
     {"buffer_close", 1, buffer_close_nif, 0},
+    {"buffer_abort", 3, buffer_abort_nif, 0},
+    {"buffer_reason", 1, buffer_reason_nif, 0},
+    {"buffer_set_owner", 2, buffer_set_owner_nif, 0},
+    {"buffer_monitor", 1, buffer_monitor_nif, 0},
     {"buffer_info", 1, buffer_info_nif, 0},
     {"is_buffer", 1, is_buffer_nif, 0},
 };

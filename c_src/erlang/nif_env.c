@@ -3,10 +3,14 @@
 #include "fork.h"
 #include "shared.h"
 
+/* A destructor has an environment on a thread of ours too, where only NULL will do. */
 ErlNifEnv *
 nif_env_enter(ErlNifEnv *env)
 {
     ErlNifEnv *before = pthread_getspecific(rt->env_key);
+    if (enif_thread_type() == ERL_NIF_THR_UNDEFINED) {
+        env = NULL;
+    }
     pthread_setspecific(rt->env_key, env);
     return before;
 }
@@ -28,4 +32,10 @@ bool
 nif_whereis(ERL_NIF_TERM name, ErlNifPid *pid)
 {
     return enif_whereis_pid(pthread_getspecific(rt->env_key), name, pid) != 0;
+}
+
+void
+nif_demonitor(void *resource, const ErlNifMonitor *monitor)
+{
+    enif_demonitor_process(pthread_getspecific(rt->env_key), resource, monitor);
 }

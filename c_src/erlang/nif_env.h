@@ -23,5 +23,7 @@ void nif_env_leave(ErlNifEnv *before);
 bool nif_send(const ErlNifPid *to, ErlNifEnv *msg_env, ERL_NIF_TERM msg);
 /* As enif_whereis_pid(), from anywhere. */
 bool nif_whereis(ERL_NIF_TERM name, ErlNifPid *pid);
+/* As enif_demonitor_process(), from anywhere. */
+void nif_demonitor(void *resource, const ErlNifMonitor *monitor);
 
 #endif

@@ -51,6 +51,8 @@ typedef struct pyb_reason {
     /* What BufferAborted.reason shall be: a new reference, or NULL with an exception.
      */
     PyObject *(*to_python)(pyb_state *state, const struct pyb_reason *reason);
+    /* What the host knows its own by; NULL for those of this room. */
+    const void *host;
 } pyb_reason;
 
 /* What the module asks of the node.  Python objects are borrowed; results follow the

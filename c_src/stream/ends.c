@@ -94,15 +94,21 @@ stream_watch(stream *s, stream_watcher *watcher)
 
 /* ---- The host's own ---- */
 
-void
+bool
 stream_attach(stream *s, void *attachment, stream_release_fn release)
 {
-    s->attachment = attachment;
-    s->release_attachment = release;
+    platform_lock_take(&s->wait_lock);
+    bool first = s->release_attachment == NULL;
+    if (first) {
+        s->release_attachment = release;
+        atomic_store(&s->attachment, attachment);
+    }
+    platform_unlock(&s->wait_lock);
+    return first;
 }
 
 void *
 stream_attachment(stream *s)
 {
-    return s->attachment;
+    return atomic_load(&s->attachment);
 }

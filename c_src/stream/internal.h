@@ -100,9 +100,9 @@ struct stream {
     uint64_t high_bytes, low_bytes;
     bool seekable;
     bool close_on_last_reader;
-    void *attachment;
-    stream_release_fn release_attachment;
-    _Atomic(uint32_t) readers; /* at this end, or expected */
+    _Atomic(void *) attachment;
+    stream_release_fn release_attachment; /* wait lock; set with the attachment */
+    _Atomic(uint32_t) readers;            /* at this end, or expected */
     atomic_bool had_reader;
     _Atomic(uint32_t) writers;
     _Atomic(stream_reason *) reason; /* set before `writer` becomes ABORTED */

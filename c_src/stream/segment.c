@@ -174,6 +174,15 @@ stream_batch_adopt(stream_batch *batch, const void *bytes, size_t size,
 }
 
 void
+stream_batch_holds(stream_batch *batch, size_t held_bytes)
+{
+    stream_segment *last = stream__segment_of(batch->last);
+    if (held_bytes > last->capacity_bytes) {
+        last->capacity_bytes = held_bytes;
+    }
+}
+
+void
 stream_batch_clear(stream_batch *batch)
 {
     stream__chain_free(batch->first, NULL);

@@ -64,6 +64,18 @@ stream_share(stream *s)
     return s;
 }
 
+stream *
+stream_try_share(stream *s)
+{
+    uint32_t refs = atomic_load(&s->refs);
+    while (refs != 0) {
+        if (atomic_compare_exchange_weak(&s->refs, &refs, refs + 1)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
 void
 stream_release(stream *s)
 {
@@ -72,7 +84,7 @@ stream_release(stream *s)
         return;
     }
     if (s->release_attachment != NULL) {
-        s->release_attachment(s->attachment);
+        s->release_attachment(atomic_load(&s->attachment));
     }
     stream__tell_watchers(s, true);
     stream_reason *reason = atomic_load(&s->reason);

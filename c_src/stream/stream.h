@@ -98,6 +98,10 @@ typedef struct stream_options {
 stream *stream_new_with(const stream_options *options);
 /* Adds a reference and returns the same stream. */
 stream *stream_share(stream *s);
+/* For a thread without a reference that knows that the memory is still there (its
+ * attachment has not been released): as stream_share(), or NULL when the last reference
+ * has gone. */
+stream *stream_try_share(stream *s);
 /* Drops a reference (NULL is fine); the last one frees the chain.  Views stay
  * valid.  No thread may wait on a stream of which it holds no reference. */
 void stream_release(stream *s);
@@ -122,6 +126,9 @@ stream_status stream_batch_append(stream_batch *batch, const void *bytes, size_t
  * A `size` of 0 runs `release` at once.  STREAM_OK, STREAM_NOMEM, STREAM_TOO_LARGE. */
 stream_status stream_batch_adopt(stream_batch *batch, const void *bytes, size_t size,
                                  stream_release_fn release, void *arg);
+/* What was adopted last keeps so many bytes of memory alive, when that is more than its
+ * size: it counts so in retained_bytes.  The batch is not empty. */
+void stream_batch_holds(stream_batch *batch, size_t held_bytes);
 /* Frees what is in the batch (release callbacks run). */
 void stream_batch_clear(stream_batch *batch);
 
@@ -205,8 +212,9 @@ typedef struct stream_watcher {
 void stream_watch(stream *s, stream_watcher *watcher);
 
 /* Something of the host's that goes with the stream: `release(attachment)` runs first
- * when the stream is freed.  Set once, before the stream is shared. */
-void stream_attach(stream *s, void *attachment, stream_release_fn release);
+ * when the stream is freed.  Takes `attachment`; false when there is one already. */
+bool stream_attach(stream *s, void *attachment, stream_release_fn release);
+/* Borrowed, as long as the stream is held; NULL when there is none. */
 void *stream_attachment(stream *s);
 
 /* ---- Looking (no lock; exact for the thread that did the last step) ------ */

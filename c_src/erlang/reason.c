@@ -1,0 +1,134 @@
+#include "reason.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "atoms.h"
+#include "convert.h"
+#include "shared.h"
+
+typedef struct nif_reason {
+    pyb_reason base;
+    ERL_NIF_TERM atom; /* 0: the term is in external format */
+    size_t external_bytes;
+    size_t text_bytes;
+    unsigned char bytes[]; /* the external format, then the text */
+} nif_reason;
+
+static nif_reason owner_down, abandoned, no_memory;
+
+/* Memory, or a signal: not that the term has no counterpart. */
+static bool
+must_be_raised(void)
+{
+    return PyErr_Occurred() && (PyErr_ExceptionMatches(PyExc_MemoryError) ||
+                                !PyErr_ExceptionMatches(PyExc_Exception));
+}
+
+static PyObject *
+reason_to_python(pyb_state *state, const pyb_reason *base)
+{
+    const nif_reason *reason = (const nif_reason *)base;
+    ErlNifEnv *env = enif_alloc_env();
+    if (env == NULL) {
+        return PyErr_NoMemory();
+    }
+    ERL_NIF_TERM term = reason->atom;
+    PyObject *object = NULL;
+    if (term != 0 || enif_binary_to_term(env, reason->bytes, reason->external_bytes,
+                                         &term, 0) == reason->external_bytes) {
+        object = convert_to_python(state, env, term);
+    }
+    enif_free_env(env);
+    if (object != NULL || must_be_raised()) {
+        return object;
+    }
+    PyErr_Clear();
+    return PyUnicode_DecodeUTF8((const char *)reason->bytes + reason->external_bytes,
+                                (Py_ssize_t)reason->text_bytes, "replace");
+}
+
+static void
+keep_reason(stream_reason *reason)
+{
+    (void)reason;
+}
+
+static void
+free_reason(stream_reason *reason)
+{
+    free(reason);
+}
+
+static void
+init_constant(nif_reason *reason, ERL_NIF_TERM atom)
+{
+    reason->base.base.release = keep_reason;
+    reason->base.to_python = reason_to_python;
+    reason->base.host = rt;
+    reason->atom = atom;
+}
+
+void
+nif_reasons_init(void)
+{
+    init_constant(&owner_down, nif_am.am_owner_down);
+    init_constant(&abandoned, nif_am.am_abandoned);
+    init_constant(&no_memory, nif_am.am_enomem);
+}
+
+stream_reason *
+nif_reason_owner_down(void)
+{
+    return &owner_down.base.base;
+}
+
+stream_reason *
+nif_reason_abandoned(void)
+{
+    return &abandoned.base.base;
+}
+
+stream_reason *
+nif_reason_new(ErlNifEnv *env, ERL_NIF_TERM term, ERL_NIF_TERM text)
+{
+    ErlNifBinary external = {0}, printed;
+    bool is_atom = enif_is_atom(env, term);
+    if ((!is_atom && !enif_inspect_binary(env, term, &external)) ||
+        !enif_inspect_binary(env, text, &printed)) {
+        return NULL;
+    }
+    nif_reason *reason = malloc(sizeof *reason + external.size + printed.size);
+    if (reason == NULL) {
+        return &no_memory.base.base;
+    }
+    init_constant(reason, is_atom ? term : 0);
+    reason->base.base.release = free_reason;
+    reason->external_bytes = external.size;
+    reason->text_bytes = printed.size;
+    if (!is_atom) {
+        memcpy(reason->bytes, external.data, external.size);
+    }
+    memcpy(reason->bytes + external.size, printed.data, printed.size);
+    return &reason->base.base;
+}
+
+bool
+nif_reason_term(ErlNifEnv *env, const stream_reason *base, ERL_NIF_TERM *term)
+{
+    const nif_reason *reason = (const nif_reason *)(const void *)base;
+    if (reason->base.host != rt) {
+        *term = nif_am.am_python;
+        return true;
+    }
+    if (reason->atom != 0) {
+        *term = reason->atom;
+        return true;
+    }
+    unsigned char *bytes = enif_make_new_binary(env, reason->external_bytes, term);
+    if (bytes == NULL) {
+        return false;
+    }
+    memcpy(bytes, reason->bytes, reason->external_bytes);
+    return true;
+}
