@@ -189,7 +189,7 @@ bad_option(Format, Values, Options) ->
 %% open).  `{error, enomem}'.  After an error nothing was written.
 -spec write(buffer(), iodata()) -> ok | {error, write_error()}.
 write(Buffer, Data) ->
-    Bytes = bytes(Buffer, Data),
+    Bytes = bytes(Data, Buffer, none),
     try py_nif:buffer_write(Buffer, Bytes) of
         ok -> ok;
         busy -> py_wait:write(Buffer, Bytes, infinity);
@@ -205,7 +205,7 @@ write(Buffer, Data, Timeout) when
     Timeout =:= infinity;
     is_integer(Timeout), Timeout >= 0, Timeout =< ?MAX_TIMEOUT
 ->
-    Bytes = bytes(Buffer, Data),
+    Bytes = bytes(Data, Buffer, Timeout),
     try py_nif:buffer_write(Buffer, Bytes) of
         ok -> ok;
         busy when Timeout =:= 0 -> {error, busy};
@@ -321,16 +321,18 @@ info(Buffer) ->
 
 %% ---- Bytes ---------------------------------------------------------------------------
 
-bytes(_Buffer, Data) when is_binary(Data) ->
+bytes(Data, _Buffer, _Timeout) when is_binary(Data) ->
     case compact(Data) of
         {_, _} = Part -> [Part];
         Binary -> Binary
     end;
-bytes(Buffer, Data) ->
+bytes(Data, Buffer, Timeout) ->
     try
         [compact(Binary) || Binary <- binaries(Data, [])]
     catch
-        error:badarg -> erlpy_error:badarg_at(?MODULE, {write, [Buffer, Data]}, 2, "not iodata")
+        error:badarg ->
+            Args = [Buffer, Data | [Timeout || Timeout =/= none]],
+            erlpy_error:badarg_at(?MODULE, {write, Args}, 2, "not iodata")
     end.
 
 %% A long list in parts: erlang:iolist_to_iovec/1 does not yield on its way.
