@@ -161,7 +161,7 @@ pyb__text_reason(PyObject *text)
     size_t size = (size_t)PyBytes_GET_SIZE(utf8);
     text_reason *made = malloc(sizeof *made + size);
     if (made != NULL) {
-        made->reason = (pyb_reason){{release_text}, text_to_python};
+        made->reason = (pyb_reason){{release_text}, text_to_python, NULL};
         made->size = size;
         memcpy(made->utf8, PyBytes_AS_STRING(utf8), size);
     }

@@ -638,13 +638,13 @@ reader_waits_for_the_writer(_Config) ->
 
 killed_caller_of_a_reader(_Config) ->
     Buf = new(),
+    Waiting = fun(N) -> maps:get(waiting_readers, py_buffer:info(Buf)) =:= N end,
     {Caller, Monitor} = spawn_monitor(fun() -> on(Buf, read, [5]) end),
-    timer:sleep(50),
+    ok = erlpy_ct:eventually(fun() -> Waiting(1) end),
     exit(Caller, kill),
     receive {'DOWN', Monitor, process, _, killed} -> ok end,
-    %% Its read goes on and takes what comes; nobody is told.
-    ok = py_buffer:write(Buf, <<"taken">>),
-    ok = erlpy_ct:eventually(fun() -> on(Buf, readable_amount) =:= 0 end),
+    %% Its read ends and takes nothing.
+    ok = erlpy_ct:eventually(fun() -> Waiting(0) end),
     ok = py_buffer:write(Buf, <<"mine">>),
     <<"mine">> = on(Buf, read, [10]).
 
