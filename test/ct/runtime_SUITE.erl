@@ -36,6 +36,7 @@ all() ->
         python_threads,
         python_exit_does_not_end_the_node,
         package_in_a_sub_interpreter,
+        sub_interpreters_end_with_views_and_after_waits,
         hundred_callers,
         idle_runtime_uses_no_cpu,
         six_calls
@@ -486,20 +487,35 @@ ticks(Id) ->
 six_calls(_Config) ->
     erlpy_ct:still_works().
 
+%% One that ends while its module, views and iterators are held; which has sent messages
+%% and waited for a buffer.  The thread that ran it goes on with other jobs.
+sub_interpreters_end_with_views_and_after_waits(_Config) ->
+    true = register(ct_interpreters, self()),
+    Code = <<
+        "import erlang, erlang.testing, sys\n"
+        "whole = erlang.testing.make_buffer(b'line\\n' * 20000)\n"
+        "sys.kept = [memoryview(whole), iter(whole), whole.views(), whole.readview(1000)]\n"
+        "sys.kept.append(sys.kept)\n"
+        "waiting = erlang.testing.Writer().buffer\n"
+        "waiting.settimeout(0.01)\n"
+        "try: waiting.read()\n"
+        "except TimeoutError: erlang.send('ct_interpreters', 'waited')\n"
+    >>,
+    {ok, Context} = py_context:new(),
+    lists:foreach(
+        fun(On) ->
+            {ok, none} = py:call(On, ct_interpreters, run_in_another, [Code]),
+            receive <<"waited">> -> ok after 5000 -> ct:fail(no_message) end,
+            {ok, 4.0} = py:call(On, math, sqrt, [16])
+        end,
+        [Context] ++ [py:context() || _ <- lists:seq(1, 10)]
+    ),
+    true = unregister(ct_interpreters),
+    ok = py_context:destroy(Context),
+    ok = erlpy_ct:still_works().
+
 %% The module has its state per interpreter, and its package is on every path.
 package_in_a_sub_interpreter(_Config) ->
-    ok = py:exec(
-        "import importlib.util\n"
-        "def run_in_another(code):\n"
-        "    new = importlib.util.find_spec('_interpreters') is not None\n"
-        "    name = '_interpreters' if new else '_xxsubinterpreters'\n"
-        "    module = importlib.import_module(name)\n"
-        "    other = module.create()\n"
-        "    try:\n"
-        "        return module.run_string(other, code)\n"
-        "    finally:\n"
-        "        module.destroy(other)\n"
-    ),
     Code = <<"from erlang import PyBuffer; import erlang.testing\n"
              "assert erlang.testing.make_buffer(b'abc').read() == b'abc'">>,
-    {ok, none} = py:call('__main__', run_in_another, [Code]).
+    {ok, none} = py:call(ct_interpreters, run_in_another, [Code]).

@@ -78,3 +78,42 @@ def test_with_a_gil_each():
     else:
         module, create = "_xxsubinterpreters", "isolated=True"
     run(OWN_GIL.format(module=module, create=create, path=sys.path, code=code()))
+
+
+HOLDS = """
+import sys
+import erlang.testing
+whole = erlang.testing.make_buffer(b"one\\ntwo\\n" * 20000)
+parts = erlang.testing.make_buffer(b"x" * 100000)
+waiting = erlang.testing.Writer().buffer
+waiting.settimeout(0.01)
+try:
+    waiting.read()
+except TimeoutError as error:
+    kept_error = error
+views = parts.views()
+sys.kept = [memoryview(whole), parts.readview(1000), views, next(views), iter(whole)]
+sys.kept.append(sys.kept)
+"""
+
+HOLDING_AT_THE_END = """
+import sys
+import {module} as interpreters
+sys.path[:] = {path!r}
+import erlang.testing
+mine = memoryview(erlang.testing.make_buffer(b"mine"))
+for _ in range(20):
+    interpreter = interpreters.create()
+    error = interpreters.run_string(interpreter, {code!r})
+    assert error is None, error
+    interpreters.destroy(interpreter)
+assert mine == b"mine"
+assert erlang.testing.make_buffer(b"still").read() == b"still"
+print("done")
+"""
+
+
+def test_ends_while_it_holds_views():
+    code = f"import sys; sys.path[:] = {sys.path!r}\n" + HOLDS.replace("\\\\", "\\")
+    module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+    run(HOLDING_AT_THE_END.format(module=module, path=sys.path, code=code))
