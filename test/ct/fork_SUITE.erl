@@ -18,6 +18,7 @@ all() ->
         signals_end_only_the_child,
         hundred_children,
         children_beside_readers_and_writers,
+        child_of_a_search,
         subprocess_with_a_function_before,
         multiprocessing_spawn,
         multiprocessing_forkserver,
@@ -149,9 +150,11 @@ hundred_children(_Config) ->
 %% Locks of the node and of streams are taken by other threads when the child is made.
 children_beside_readers_and_writers(_Config) ->
     {ok, Buf} = py_buffer:new(),
+    ok = py_buffer:write(Buf, binary:copy(<<"w">>, 5000)),
     Busy = [spawn_link(fun() -> keep_busy(Buf) end) || _ <- [1, 2, 3]],
     [{N, {ok, [[<<"value">>, _], 0]}} = {N, py:call(ct_fork, read_in_child, [Buf])}
      || N <- lists:seq(1, 50)],
+    true = lists:all(fun is_process_alive/1, Busy),
     [begin unlink(Pid), exit(Pid, kill) end || Pid <- Busy],
     ok = py_buffer:close(Buf),
     {ok, []} = py:call(ct_fork, zombies, []),
@@ -159,8 +162,22 @@ children_beside_readers_and_writers(_Config) ->
 
 keep_busy(Buf) ->
     ok = py_buffer:write(Buf, [binary:copy(<<"x">>, 100), binary:copy(<<"y">>, 3000)]),
-    {ok, [_]} = py:call(ct_buffers, echo, [[binary:copy(<<"z">>, 1000)]]),
+    {ok, _} = py:call(ct_buffers, invoke, [Buf, read, 3000]),
     keep_busy(Buf).
+
+%% The lock of the reader may be one of those: then the child ends, and does not hang.
+child_of_a_search(_Config) ->
+    Statuses = [child_of_search() || _ <- lists:seq(1, 10)],
+    ct:pal("~p", [Statuses]),
+    [] = [Status || Status <- Statuses, Status =/= 0, Status =/= 1],
+    nothing_stray().
+
+child_of_search() ->
+    Buf = erlpy_ct:reader([binary:copy(<<"x">>, 50000) || _ <- lists:seq(1, 400)]),
+    case py:call(ct_fork, read_during_search, [Buf]) of
+        {ok, [<<"x">>, 0]} -> 0;
+        {ok, [_, Status]} -> Status
+    end.
 
 subprocess_with_a_function_before(_Config) ->
     {ok, 5} = py:call(ct_fork, preexec, []).

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import erlang
 
@@ -137,10 +138,17 @@ def terminate_child(number):
 
 
 def read_in_child(buf):
-    """Lines of a buffer that other threads read and write at the same time."""
-    lines = run_child(lambda: outcome(lambda: len(buf.read(20))))
-    buf.read(20)
-    return lines
+    """From a buffer that other threads read and write at the same time."""
+    return run_child(lambda: outcome(lambda: len(buf.read(20))))
+
+
+def read_during_search(buf):
+    """While another thread looks for the end of a line that has none."""
+    thread = threading.Thread(target=buf.readline)
+    thread.start()
+    answer = run_child(lambda: buf.read(1).decode())
+    thread.join()
+    return answer
 
 
 def descriptors():
