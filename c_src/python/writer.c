@@ -174,8 +174,9 @@ fill_batch(stream_batch *batch, const void *bytes, size_t size)
 typedef struct {
     stream_parked parked; /* first */
     stream *stream;
-    stream_status status; /* set before the event is */
-    platform_event event;
+    stream_status status;   /* set before the events are */
+    platform_event woken;   /* by a decision, or by a token */
+    platform_event decided; /* set last: nothing here is touched after it */
     int64_t deadline_ns;
 } waiting_write;
 
@@ -184,17 +185,15 @@ decide_write(stream_parked *parked, stream_status status)
 {
     waiting_write *write = (waiting_write *)(void *)parked;
     write->status = status;
-    platform_event_set(&write->event);
+    platform_event_set(&write->woken);
+    platform_event_set(&write->decided);
 }
 
 /* By a token, whose lock keeps the write in place. */
 static void
 cancel_write(void *arg)
 {
-    waiting_write *write = arg;
-    if (stream_unpark(write->stream, &write->parked)) {
-        decide_write(&write->parked, STREAM_CANCELLED);
-    }
+    platform_event_set(&((waiting_write *)arg)->woken);
 }
 
 /* `status` when it was still waiting, or how it was decided meanwhile.  Without the
@@ -205,7 +204,7 @@ give_up(waiting_write *write, stream_status status)
     if (stream_unpark(write->stream, &write->parked)) {
         return status;
     }
-    platform_event_wait(&write->event, STREAM_FOREVER, 0, false);
+    platform_event_wait(&write->decided, STREAM_FOREVER, 0, false);
     return write->status;
 }
 
@@ -216,18 +215,18 @@ sleep_parked(waiting_write *write)
     const pyb_host *host = pyb_get_host();
     stream_token *token =
         host != NULL && host->wait_begin != NULL ? host->wait_begin() : NULL;
-    stream_status status;
-    if (token != NULL && !stream_token_enter(token, cancel_write, write)) {
-        status = give_up(write, STREAM_CANCELLED);
-    } else {
-        platform_wait_result result =
-            platform_event_wait(&write->event, write->deadline_ns, 0, host == NULL);
+    platform_wait_result result = PLATFORM_SET;
+    if (token == NULL || stream_token_enter(token, cancel_write, write)) {
+        result =
+            platform_event_wait(&write->woken, write->deadline_ns, 0, host == NULL);
         if (token != NULL) {
             stream_token_leave(token);
         }
-        status = result == PLATFORM_SET           ? write->status
-                 : result == PLATFORM_INTERRUPTED ? STREAM_INTERRUPTED
-                                                  : give_up(write, STREAM_TIMEDOUT);
+    }
+    stream_status status = STREAM_INTERRUPTED;
+    if (result != PLATFORM_INTERRUPTED) {
+        status = give_up(write, result == PLATFORM_TIMEDOUT ? STREAM_TIMEDOUT
+                                                            : STREAM_CANCELLED);
     }
     if (host != NULL && host->wait_end != NULL) {
         host->wait_end();
@@ -270,7 +269,8 @@ commit_waiting(PyObject *self, stream_batch *batch, int64_t timeout_ns)
                            .deadline_ns = pyb__deadline(timeout_ns)};
     stream_status status;
     do {
-        platform_event_init(&write.event);
+        platform_event_init(&write.woken);
+        platform_event_init(&write.decided);
         Py_BEGIN_ALLOW_THREADS
         status = stream_park(s, batch, &write.parked);
         Py_END_ALLOW_THREADS
@@ -278,7 +278,8 @@ commit_waiting(PyObject *self, stream_batch *batch, int64_t timeout_ns)
             status = await_decision(self, &write);
             *batch = write.parked.batch;
         }
-        platform_event_destroy(&write.event);
+        platform_event_destroy(&write.decided);
+        platform_event_destroy(&write.woken);
     } while (status == STREAM_AGAIN);
     return status == STREAM_TIMEDOUT ? STREAM_BUSY : status;
 }
