@@ -9,6 +9,7 @@
 -behaviour(gen_server).
 
 -export([start_link/0, new_table/0, register/2, unregister/1]).
+-export([lookup/1, failure/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(TABLE, ?MODULE).
@@ -61,7 +62,7 @@ handle_cast(_Request, State) ->
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({erlpy, call, Id, Call}, State) ->
-    Pid = spawn_link(fun() -> run(Call) end),
+    Pid = spawn_link(py_wait, function, [Call]),
     {noreply, State#{Id => Pid, Pid => {Id, Call}}};
 handle_info({erlpy, abandon, Id}, State) ->
     %% None when it has ended; one that is yet to come finds the call gone.
@@ -95,35 +96,20 @@ terminate(_Reason, State) ->
 fail(Call, Reason) ->
     py_nif:callback_reply(Call, failure(exit, Reason, [])).
 
-%% ---- The process of a call ------------------------------------------------------------
+%% ---- For the process of a call --------------------------------------------------------
 
-run(Call) ->
-    case py_nif:callback_take(Call) of
-        {Name, Args} ->
-            ok = py_wait:set_chain(Call),
-            py_nif:callback_reply(Call, answer(Name, Args));
-        gone ->
-            ok
-    end.
-
-answer(Name, Args) ->
+-spec lookup(binary()) -> {ok, function()} | error.
+lookup(Name) ->
     case ets:lookup(?TABLE, Name) of
-        [{_, Fun}] when is_function(Fun, length(Args)) ->
-            try
-                {ok, apply(Fun, Args)}
-            catch
-                Kind:Reason:Stack -> failure(Kind, Reason, Stack)
-            end;
-        [_] ->
-            failure(error, {badarity, Name, length(Args)}, []);
-        [] ->
-            failure(error, {not_registered, Name}, [])
+        [{_, Fun}] -> {ok, Fun};
+        [] -> error
     end.
 
+-spec failure(error | exit | throw, term(), erlang:stacktrace()) -> py_nif:answer().
 failure(Kind, Reason, Stack) ->
     Options = #{
         format_fun => fun(Term, _Indent) -> printed(Term) end,
-        stack_trim_fun => fun(Module, _Function, _Arity) -> Module =:= ?MODULE end
+        stack_trim_fun => fun(Module, _Function, _Arity) -> Module =:= py_wait end
     },
     Text = erl_error:format_exception(Kind, Reason, Stack, Options),
     {Kind, Reason, binary(printed(Reason)), binary(Text)}.

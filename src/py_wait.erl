@@ -1,12 +1,12 @@
 %% @private
-%% The receives in which callers of Python and writers wait, and the process of a writer.
-%% They are a module of their own so that reloading the API modules ends nobody who is in
-%% one.
+%% The receives in which callers of Python and writers wait, the process of a writer, and
+%% what is below a function that Python has called.  They are a module of their own so that
+%% reloading the API modules ends nobody who is in one.
 -module(py_wait).
 
 -export([call/3, submit/4, response/2]).
 -export([write/3, reason/1, spawn_writer/2]).
--export([set_chain/1]).
+-export([function/1]).
 
 %% In the dictionary of a process that runs a function for Python: the call.
 -define(CHAIN, '$erlpy_call').
@@ -43,12 +43,6 @@ call(Target, Request, Timeout) ->
     ok | py_nif:job() | {error, py:reason()}.
 submit(Target, Ref, Request, Cancellable) ->
     py_nif:submit(Target, Ref, Request, Cancellable, get(?CHAIN)).
-
-%% The calling process works for this call from now on.
--spec set_chain(py_nif:callback()) -> ok.
-set_chain(Call) ->
-    put(?CHAIN, Call),
-    ok.
 
 %% After `cancelled' no message will come, after `replied' it is on its way.
 claim(Job, Ref) ->
@@ -124,3 +118,29 @@ run_writer(Parent, Buffer, Fun) ->
 exit_reason(error, Reason, Stack) -> {Reason, Stack};
 exit_reason(exit, Reason, _Stack) -> Reason;
 exit_reason(throw, Value, Stack) -> {{nocatch, Value}, Stack}.
+
+%% ---- The process that runs a function for Python ------------------------------------------
+
+-spec function(py_nif:callback()) -> ok.
+function(Call) ->
+    case py_nif:callback_take(Call) of
+        {Name, Args} ->
+            put(?CHAIN, Call),
+            py_nif:callback_reply(Call, answer(Name, Args));
+        gone ->
+            ok
+    end.
+
+answer(Name, Args) ->
+    case erlpy_callbacks:lookup(Name) of
+        {ok, Fun} when is_function(Fun, length(Args)) ->
+            try
+                {ok, apply(Fun, Args)}
+            catch
+                Kind:Reason:Stack -> erlpy_callbacks:failure(Kind, Reason, Stack)
+            end;
+        {ok, _} ->
+            erlpy_callbacks:failure(error, {badarity, Name, length(Args)}, []);
+        error ->
+            erlpy_callbacks:failure(error, {not_registered, Name}, [])
+    end.

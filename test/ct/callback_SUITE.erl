@@ -24,7 +24,8 @@ groups() ->
             calls_do_not_wait_for_each_other,
             from_a_thread_of_python,
             many_calls_from_many_threads,
-            large_arguments_and_results
+            large_arguments_and_results,
+            modules_loaded_anew
         ]},
         {failures, [], [
             error_exit_and_throw,
@@ -44,6 +45,8 @@ groups() ->
             chain_between_contexts,
             chain_with_every_base_thread_taken,
             chain_at_max_threads,
+            chain_behind_threads_that_sleep,
+            chain_through_a_thread_of_python,
             chains_side_by_side,
             chain_that_is_too_deep,
             nested_on_the_same_thread,
@@ -59,8 +62,11 @@ groups() ->
             killed_caller_of_a_chain,
             killed_process_inside_a_chain,
             destroyed_context_inside_a_chain,
+            interrupt_inside_a_chain,
+            interrupted_wait,
             stop_inside_a_chain,
-            answer_and_cancel_at_the_same_time
+            answer_and_cancel_at_the_same_time,
+            random_faults_in_chains
         ]}
     ].
 
@@ -195,6 +201,20 @@ large_arguments_and_results(_Config) ->
     {ok, Binary} = call(echo, [{bytes, Binary}]),
     {Gap, {ok, List}} = erlpy_ct:ticker(fun() -> call(echo, [List]) end),
     ct:log("longest gap of a ticking process: ~p ms", [Gap]).
+
+%% A function that runs goes on in the old code, and its answer arrives.
+modules_loaded_anew(_Config) ->
+    ok = register_waiting(wait),
+    Ref = py:spawn_call(ct_callbacks, call, [wait, []]),
+    Pid = running(wait),
+    [begin
+         _ = code:purge(Module),
+         {module, Module} = code:load_file(Module)
+     end || _ <- [1, 2], Module <- [py, py_nif, erlpy_callbacks, erlpy_sup, erlpy_error]],
+    _ = [code:purge(Module) || Module <- [py, py_nif, erlpy_callbacks]],
+    {ok, 1} = call(echo, [1]),
+    Pid ! {value, 2},
+    {ok, 2} = py:await(Ref, 5000).
 
 %% ---- Failures --------------------------------------------------------------------------
 
@@ -365,10 +385,31 @@ chain_at_max_threads(Config) ->
     end),
     Ref = py:spawn_call(ct_callbacks, call, [start, []]),
     Pid = running(wait),
-    Beside = py:spawn_call(math, sqrt, [16]),
-    {ok, 1} = begin Pid ! {value, 1}, py:await(Ref, 10000) end,
-    {ok, 4.0} = py:await(Beside, 5000),
-    ok = release(Readers).
+    #{threads := Threads, max_threads := 4} = py:info(),
+    true = Threads > 4,
+    ok = release(Readers),
+    Pid ! {value, 1},
+    {ok, 1} = py:await(Ref, 10000),
+    %% Those beyond the base go away.
+    ok = erlpy_ct:eventually(fun() -> maps:get(threads, py:info()) =< 2 end, 10_000).
+
+%% Every thread there may be sits where nobody sees it.
+chain_behind_threads_that_sleep(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 2}, {max_threads, 3}]),
+    ok = register_bounce(bounce, [pool]),
+    Sleeping = [py:spawn_call(ct_calls, slow, [2, none]) || _ <- [1, 2]],
+    {Time, {ok, 50}} = erlpy_ct:timed(fun() -> bounce(pool, bounce, 50) end),
+    ct:log("~p ms", [Time]),
+    true = Time < 2000,
+    [{ok, none} = py:await(Ref, 5000) || Ref <- Sleeping].
+
+chain_through_a_thread_of_python(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 1}, {max_threads, 1}]),
+    ok = py:register_function(sqrt, fun(X) ->
+        {ok, Root} = py:call(math, sqrt, [X]),
+        Root
+    end),
+    {ok, [<<"value">>, 4.0]} = py:call(ct_callbacks, call_in_joined_thread, [sqrt, [16]]).
 
 chains_side_by_side(_Config) ->
     Contexts = contexts(4),
@@ -591,6 +632,36 @@ destroyed_context_inside_a_chain(_Config) ->
          ok = py_context:destroy(B)
      end || Where <- [same, other]].
 
+%% Both jobs of the context are answered, and end.
+interrupt_inside_a_chain(_Config) ->
+    [Context] = contexts(1),
+    Buf = blocked_chain(Context),
+    Ref = py:spawn_call(Context, ct_callbacks, call_noting_end, [block, [60_000]]),
+    Monitor = monitor(process, inside()),
+    ok = is_blocked(Buf),
+    ok = py:interrupt(Context),
+    {error, interrupted} = py:await(Ref, 5000),
+    _ = down(Monitor),
+    ok = all_cancelled(2),
+    {ok, 1} = py:call(Context, ct_callbacks, call, [echo, [1]]),
+    ok = destroy([Context]).
+
+%% The process that works for a call which nobody waits for any more is killed.
+interrupted_wait(_Config) ->
+    [Context] = contexts(1),
+    ok = register_waiting(wait),
+    Ref = py:spawn_call(Context, ct_callbacks, call_noting_end, [wait, []]),
+    Monitor = monitor(process, running(wait)),
+    {Time, ok} = erlpy_ct:timed(fun() ->
+        ok = py:interrupt(Context),
+        {error, interrupted} = py:await(Ref, 5000),
+        killed = down(Monitor),
+        ok
+    end),
+    true = Time < 1000,
+    ok = all_cancelled(1),
+    ok = destroy([Context]).
+
 stop_inside_a_chain(Config) ->
     [begin
          ok = erlpy_ct:start(Config),
@@ -619,6 +690,43 @@ answer_and_cancel_at_the_same_time(_Config) ->
     ],
     [] = [Other || Other <- Results, not is_expected(Other)],
     true = lists:member({error, timeout}, Results),
+    ok = destroy(Contexts).
+
+%% Chains of random targets, with random times, callers and inner processes that are killed
+%% and contexts that are interrupted; everything ends and nothing is left.
+random_faults_in_chains(_Config) ->
+    Seed = {erlang:system_time(), erlang:unique_integer(), 7},
+    ct:log("seed ~p", [Seed]),
+    Contexts = [A, B] = contexts(2),
+    Targets = {pool, A, B},
+    ok = py:register_function(hop, fun(N) ->
+        _ = rand:seed(exsss),
+        rand:uniform(20) =:= 1 andalso exit(self(), kill),
+        call_on(element(rand:uniform(3), Targets), bounce, [hop, N], rand:uniform(200))
+    end),
+    Callers = [begin
+        {Pid, Monitor} = spawn_monitor(fun() ->
+            _ = rand:seed(exsss, Seed),
+            _ = [rand:uniform() || _ <- lists:seq(1, K)],
+            [call_on(element(rand:uniform(3), Targets), bounce, [hop, rand:uniform(20)],
+                     rand:uniform(300))
+             || _ <- lists:seq(1, 40)]
+        end),
+        {Pid, Monitor}
+    end || K <- lists:seq(1, 6)],
+    _ = rand:seed(exsss, Seed),
+    [begin
+         timer:sleep(rand:uniform(20)),
+         ok = py:interrupt(lists:nth(rand:uniform(2), Contexts))
+     end || _ <- lists:seq(1, 40)],
+    {Last, _} = lists:last(Callers),
+    exit(Last, kill),
+    [receive {'DOWN', Monitor, _, _, _} -> ok end || {_, Monitor} <- Callers],
+    ok = erlpy_ct:eventually(fun() ->
+        maps:with([running, parked, queued, stuck], py:info()) =:=
+            #{running => 0, parked => 0, queued => 0, stuck => 0}
+    end),
+    [{ok, 1} = py:call(Context, ct_callbacks, call, [echo, [1]]) || Context <- Contexts],
     ok = destroy(Contexts).
 
 is_expected({ok, Ms}) -> is_integer(Ms);

@@ -150,6 +150,13 @@ def call_in_thread(name, args):
     threading.Thread(target=work).start()
 
 
+def call_in_joined_thread(name, args):
+    call_in_thread(name, args)
+    while not outcome:
+        time.sleep(0.001)
+    return outcome[0]
+
+
 def call_until_it_fails(name, path):
     """In a thread of its own, which writes to a file how it ended."""
 
