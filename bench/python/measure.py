@@ -4,6 +4,8 @@ import ctypes
 import io
 import os
 import random
+import re
+import sys
 import threading
 from time import perf_counter, process_time, sleep, thread_time
 
@@ -70,6 +72,34 @@ def consume(buf, size):
 
 def size_of_all(buf):
     return len(buf.read())
+
+
+def drain_by_read(buf):
+    return consume(buf, 65536)
+
+
+def drain_by_views(buf):
+    return sum(map(len, buf.views()))
+
+
+def drain_in_turn(buf):
+    """Every way of reading, in turn."""
+    total = 0
+    while not buf.at_eof():
+        total += len(buf.read(65536)) + len(buf.readline()) + len(buf.readview(65536))
+        for view in buf.views():
+            total += len(view)
+            break
+        view = memoryview(buf)
+        total += len(buf.read(len(view)))
+    return total
+
+
+DRAINS = {"read": drain_by_read, "views": drain_by_views, "mixed": drain_in_turn}
+
+
+def drain(buf, how):
+    return DRAINS[how](buf)
 
 
 # ---- Lines and searching ------------------------------------------------------------
@@ -180,6 +210,24 @@ def pipe_pingpong(count, gap_ms):
     return times[count // 2] * 1e6, times[count * 99 // 100] * 1e6, cpu / count * 1e6
 
 
+# ---- Cancelling ---------------------------------------------------------------------------
+
+
+def switch_interval_ms():
+    return sys.getswitchinterval() * 1000
+
+
+def block(buf, pid):
+    erlang.send(pid, erlang.Atom("started"))
+    return buf.read()
+
+
+def spin(buf, pid):
+    erlang.send(pid, erlang.Atom("started"))
+    while True:
+        pass
+
+
 # ---- Memory ------------------------------------------------------------------------------
 
 
@@ -206,3 +254,15 @@ def malloced():
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak():
+    """Bytes, the most that were resident."""
+    with open("/proc/self/status") as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) * 1024
+
+
+def forget_peak():
+    with open("/proc/self/clear_refs", "w") as clear:
+        clear.write("5")
+    return peak()
