@@ -130,7 +130,7 @@ write_request(pyb_state *state, callback *call, ErlNifEnv *env, PyObject *name,
     Py_DECREF(list);
     if (written) {
         call->request = enif_make_tuple2(env, name_term, arguments);
-        call->large = weigh(env, call->request) == WEIGHT_LARGE;
+        call->large = weigh(env, call->request, NULL) == WEIGHT_LARGE;
     }
     return written;
 }
@@ -482,7 +482,7 @@ callback_reply_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     if (atomic_load(&call->state) != CALLBACK_WAITING) {
         return nif_am.am_ok;
     }
-    if (weigh(env, argv[1]) == WEIGHT_LARGE) {
+    if (weigh(env, argv[1], NULL) == WEIGHT_LARGE) {
         return enif_schedule_nif(env, "callback_reply", ERL_NIF_DIRTY_JOB_CPU_BOUND,
                                  write_answer, argc, argv);
     }

@@ -42,9 +42,10 @@ static void
 destroy_watch(ErlNifEnv *env, void *object)
 {
     watch *caller = object;
-    (void)env;
+    ErlNifEnv *before = nif_env_enter(env);
     job_release(caller->j);
     executor_release(caller->ex);
+    nif_env_leave(before);
 }
 
 static void
@@ -160,6 +161,7 @@ executor__cancel(executor *ex, job *j, bool again)
     }
     pthread_mutex_unlock(&ex->lock);
     if (unqueued) {
+        job_drop_request(j);
         job_release(j);
     }
     if (running) {

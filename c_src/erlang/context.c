@@ -124,17 +124,18 @@ target_of(ErlNifEnv *env, ERL_NIF_TERM target)
     return handle != NULL ? handle->ex : NULL;
 }
 
-/* The answers of submit/4: Job when it can be cancelled, else ok. */
+/* Takes the load.  The answers of submit/4: Job when it can be cancelled, else ok. */
 static ERL_NIF_TERM
-queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light)
+queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light, cargo *load)
 {
     bool pooled = enif_is_identical(argv[0], nif_am.am_pool);
     executor *ex = target_of(env, argv[0]);
     if (ex == NULL) {
+        cargo_clear(load);
         return pooled ? error_tuple(env, nif_am.am_not_started) : enif_make_badarg(env);
     }
     ERL_NIF_TERM answer = nif_am.am_ok;
-    job *j = job_new(env, argv[1], argv[2], light);
+    job *j = job_new(env, argv[1], argv[2], light, load);
     if (j != NULL && !chain_job(j, callback_of_term(env, argv[4]))) {
         job_release(j);
         return error_tuple(env, nif_am.am_too_deep);
@@ -154,17 +155,30 @@ queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light)
 static ERL_NIF_TERM
 submit_large_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
+    cargo load = {0};
     (void)argc;
-    return queue_job(env, argv, false);
+    if (!weigh_cargo(env, argv[2], &load)) {
+        cargo_clear(&load);
+        return error_tuple(env, nif_am.am_enomem);
+    }
+    ErlNifEnv *before = nif_env_enter(env);
+    ERL_NIF_TERM answer = queue_job(env, argv, false, &load);
+    nif_env_leave(before);
+    return answer;
 }
 
 ERL_NIF_TERM
 submit_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
-    weight w = weigh(env, argv[2]);
+    cargo load = {0};
+    weight w = weigh(env, argv[2], &load);
     if (w != WEIGHT_LARGE) {
-        return queue_job(env, argv, w == WEIGHT_LIGHT);
+        ErlNifEnv *before = nif_env_enter(env);
+        ERL_NIF_TERM answer = queue_job(env, argv, w == WEIGHT_LIGHT, &load);
+        nif_env_leave(before);
+        return answer;
     }
+    cargo_clear(&load);
     return enif_schedule_nif(env, "submit", ERL_NIF_DIRTY_JOB_CPU_BOUND,
                              submit_large_nif, argc, argv);
 }

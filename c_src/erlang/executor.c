@@ -395,17 +395,18 @@ executor_close(executor *ex, executor_ending how, ERL_NIF_TERM reason,
         ex->active = ex->threads = 0;
     }
     pthread_mutex_unlock(&ex->lock);
+    ErlNifEnv *before = nif_env_enter(caller_env);
     while (queued != NULL) {
         job *j = queued;
         queued = j->next;
         job_fail(caller_env, j, reason);
+        job_drop_request(j);
         job_release(j);
     }
     if (aborted) {
-        ErlNifEnv *before = nif_env_enter(caller_env);
         cancel_all_running(ex, reason, caller_env);
-        nif_env_leave(before);
     }
+    nif_env_leave(before);
 }
 
 /* The jobs of one thread, the innermost first, shared; nested ones are of one chain and

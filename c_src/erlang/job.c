@@ -6,6 +6,7 @@
 #include "atoms.h"
 #include "callback.h"
 #include "executor.h"
+#include "nif_env.h"
 #include "shared.h"
 
 /* So many are kept for the next calls. */
@@ -28,9 +29,10 @@ static void
 destroy_handle(ErlNifEnv *env, void *object)
 {
     job_handle *handle = object;
-    (void)env;
+    ErlNifEnv *before = nif_env_enter(env);
     job_release(handle->j);
     executor_release(handle->ex);
+    nif_env_leave(before);
 }
 
 int
@@ -105,15 +107,19 @@ keep_job(job *j)
 }
 
 job *
-job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light)
+job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light, cargo *load)
 {
     job *j = reuse_job();
     if (j == NULL) {
         j = allocate_job();
     }
     if (j == NULL) {
+        cargo_clear(load);
         return NULL;
     }
+    j->load = *load;
+    cargo_send(load);
+    *load = (cargo){0};
     atomic_init(&j->state, JOB_PENDING);
     atomic_init(&j->refs, 1);
     j->next = j->prev = NULL;
@@ -228,6 +234,10 @@ job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason)
 void
 job_drop_request(job *j)
 {
+    if (enif_is_identical(j->request, nif_am.am_none)) {
+        return;
+    }
+    cargo_arrive(&j->load);
     if (!j->light) {
         enif_clear_env(j->request_env);
     }

@@ -28,6 +28,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cargo.h"
+
 struct callback;
 struct executor;
 struct worker;
@@ -54,6 +56,7 @@ typedef struct job {
      * started both belong to the thread that runs it. */
     ErlNifEnv *request_env;
     ERL_NIF_TERM request;
+    cargo load;         /* the buffers of the request */
     ErlNifEnv *ref_env; /* unchanged while in use: any thread may copy from it */
     ERL_NIF_TERM ref;
     struct callback *chain;  /* a reference: whose process submitted it, or NULL */
@@ -73,8 +76,10 @@ typedef struct job {
 
 int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 /* A pending job with one reference, or NULL when out of memory.  Copies `request` and
- * `ref`; `ref` is the atom `none` for a cast.  Called by a NIF. */
-job *job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light);
+ * `ref`; `ref` is the atom `none` for a cast.  Takes the load, also on failure.  Called
+ * by a NIF. */
+job *job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light,
+             cargo *load);
 job *job_share(job *j);
 void job_release(job *j);
 /* A term through which the caller may cancel (shares the job and its executor).  False:
@@ -93,7 +98,8 @@ void job_reply(job *j, ErlNifEnv *env, ERL_NIF_TERM result);
 /* As job_reply({error, reason}) with an environment of its own.  `reason` is an atom.
  * `caller_env` is that of the running NIF, NULL on our own threads. */
 void job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason);
-/* The request has been read: lets go of what it refers to. */
+/* The request has been read, or never will be: lets go of what it refers to.  By the
+ * thread that runs the job or has taken it out of the queue.  May notify (nif_env.h). */
 void job_drop_request(job *j);
 
 #endif

@@ -41,12 +41,13 @@ static void
 detach_core(void *object)
 {
     buffer_core *core = object;
+    if (nif_forked()) {
+        return;
+    }
     pthread_mutex_lock(&core->lock);
     core->s = NULL;
     pthread_mutex_unlock(&core->lock);
-    if (!nif_forked()) {
-        enif_release_resource(core);
-    }
+    enif_release_resource(core);
 }
 
 static void

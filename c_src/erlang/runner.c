@@ -346,8 +346,8 @@ put_reply_env(runner *run, ErlNifEnv *env)
     }
 }
 
-void
-runner_run_gil(runner *run, job *j)
+static void
+answer_job(runner *run, job *j)
 {
     if (run == NULL) {
         job_fail(NULL, j, nif_am.am_enomem);
@@ -371,4 +371,13 @@ runner_run_gil(runner *run, job *j)
     }
     job_reply(j, env, answer);
     put_reply_env(run, env);
+}
+
+/* The caller may hold the job for long: it keeps nothing of the request, which may not
+ * have been read. */
+void
+runner_run_gil(runner *run, job *j)
+{
+    answer_job(run, j);
+    job_drop_request(j);
 }

@@ -5,9 +5,14 @@
 #define MAX_TERMS   10000
 #define MAX_DEPTH   100
 #define LIGHT_TERMS 100
+/* Python does not get what is nested deeper (see convert.h). */
+#define WHOLE_DEPTH 1000
 
 typedef struct scale {
-    int budget;      /* terms that may still be counted */
+    int64_t budget; /* terms that may still be counted */
+    int max_depth;
+    cargo *found; /* or NULL */
+    bool no_memory;
     bool references; /* met something that may keep a buffer or bytes alive */
 } scale;
 
@@ -47,7 +52,7 @@ static bool
 count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
 {
     ERL_NIF_TERM head;
-    if (--s->budget < 0 || ++depth > MAX_DEPTH) {
+    if (--s->budget < 0 || ++depth > s->max_depth) {
         return false;
     }
     while (enif_get_list_cell(env, term, &head, &term)) {
@@ -60,8 +65,12 @@ count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
         return count_tuple(env, term, s, depth);
     case ERL_NIF_TERM_TYPE_MAP:
         return count_map(env, term, s, depth);
-    case ERL_NIF_TERM_TYPE_BITSTRING:
     case ERL_NIF_TERM_TYPE_REFERENCE:
+        s->references = true;
+        s->no_memory =
+            s->no_memory || (s->found != NULL && !cargo_add(s->found, env, term));
+        return !s->no_memory;
+    case ERL_NIF_TERM_TYPE_BITSTRING:
     case ERL_NIF_TERM_TYPE_FUN:
         s->references = true;
         return true;
@@ -71,12 +80,20 @@ count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
 }
 
 weight
-weigh(ErlNifEnv *env, ERL_NIF_TERM term)
+weigh(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found)
 {
-    scale s = {.budget = MAX_TERMS};
+    scale s = {.budget = MAX_TERMS, .max_depth = MAX_DEPTH, .found = found};
     if (!count(env, term, &s, 0)) {
         return WEIGHT_LARGE;
     }
     return !s.references && s.budget > MAX_TERMS - LIGHT_TERMS ? WEIGHT_LIGHT
                                                                : WEIGHT_NORMAL;
+}
+
+bool
+weigh_cargo(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found)
+{
+    scale s = {.budget = INT64_MAX, .max_depth = WHOLE_DEPTH, .found = found};
+    count(env, term, &s, 0);
+    return !s.no_memory;
 }

@@ -20,7 +20,9 @@ groups() ->
                      million_messages]},
         {ends, [], [close_answers_waiting_writers, abort_answers_waiting_writers,
                     python_close_answers_waiting_writers,
-                    last_reader_answers_waiting_writers, last_reader_keeps]},
+                    last_reader_answers_waiting_writers, last_reader_keeps,
+                    pending_call_is_a_reader, cancelled_call_is_none,
+                    large_request_is_a_reader, stopped_call_is_none]},
         {readers, [], [read_all_needs_more, exactly_needs_more, line_needs_more]},
         {memory, [], [what_was_read_is_freed, views_pin_what_was_read, parts_count_their_whole,
                       parked_write_keeps_its_buffer, large_stream_in_little_memory]}
@@ -398,6 +400,80 @@ last_reader_keeps(_Config) ->
          #{reader_closed := false} = py_buffer:info(Buf)
      end || Options <- [#{}, #{high_watermark => 10, last_reader => keep}]],
     ok.
+
+%% A context that is busy until go/1.
+busy_context() ->
+    {ok, Context} = py_context:new(),
+    {ok, Gate} = py_buffer:new(),
+    Busy = py:spawn_call(Context, ct_flow, take, [Gate, 1]),
+    ok = erlpy_ct:eventually(fun() ->
+        maps:get(waiting_readers, py_buffer:info(Gate)) =:= 1
+    end),
+    {Context, Gate, Busy}.
+
+go({_Context, Gate, Busy}) ->
+    ok = py_buffer:write(Gate, <<"g">>),
+    {ok, <<"g">>} = py:await(Busy, 5000),
+    ok.
+
+limited() ->
+    {ok, Buf} = py_buffer:new(#{high_watermark => 10}),
+    ok = py_buffer:write(Buf, <<"abc">>),
+    Buf.
+
+is_closed(Buf) ->
+    maps:get(reader_closed, py_buffer:info(Buf)).
+
+%% Another call's reader comes and goes.
+pending_call_is_a_reader(_Config) ->
+    {Context, _, _} = Gate = busy_context(),
+    [Buf | _] = Bufs = [limited() || _ <- lists:seq(1, 20)],
+    Pending = py:spawn_call(Context, builtins, len, [[#{x => {Buf}}, Bufs]]),
+    [<<"a">> = call(take, [B, 1]) || B <- Bufs],
+    [false = is_closed(B) || B <- Bufs],
+    ok = go(Gate),
+    {ok, 2} = py:await(Pending, 5000),
+    [ok = erlpy_ct:eventually(fun() -> is_closed(B) end) || B <- Bufs],
+    ok.
+
+cancelled_call_is_none(_Config) ->
+    {Context, _, _} = Gate = busy_context(),
+    Buf = limited(),
+    Self = self(),
+    %% It goes on to hold the terms of its call.
+    Caller = spawn_link(fun() ->
+        {error, timeout} = py:call(Context, builtins, len, [[Buf]], #{}, 200),
+        Self ! {self(), cancelled},
+        receive stop -> ok end
+    end),
+    ok = erlpy_ct:eventually(fun() -> maps:get(queued, py:info()) =:= 1 end),
+    <<"a">> = call(take, [Buf, 1]),
+    false = is_closed(Buf),
+    receive {Caller, cancelled} -> ok end,
+    ok = erlpy_ct:eventually(fun() -> is_closed(Buf) end),
+    Caller ! stop,
+    ok = go(Gate).
+
+large_request_is_a_reader(_Config) ->
+    {Context, _, _} = Gate = busy_context(),
+    Buf = limited(),
+    Pending = py:spawn_call(Context, builtins, len, [lists:seq(1, 100_000) ++ [[Buf]]]),
+    <<"a">> = call(take, [Buf, 1]),
+    false = is_closed(Buf),
+    ok = go(Gate),
+    {ok, 100_001} = py:await(Pending, 5000),
+    ok = erlpy_ct:eventually(fun() -> is_closed(Buf) end).
+
+stopped_call_is_none(_Config) ->
+    {Context, _, Busy} = busy_context(),
+    Buf = limited(),
+    Pending = py:spawn_call(Context, builtins, len, [[Buf]]),
+    <<"a">> = call(take, [Buf, 1]),
+    false = is_closed(Buf),
+    ok = py_context:destroy(Context),
+    {error, destroyed} = py:await(Pending, 5000),
+    {error, destroyed} = py:await(Busy, 5000),
+    ok = erlpy_ct:eventually(fun() -> is_closed(Buf) end).
 
 %% ---- Readers that need more than the mark -------------------------------------------------
 
