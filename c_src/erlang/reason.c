@@ -5,6 +5,7 @@
 
 #include "atoms.h"
 #include "convert.h"
+#include "fork.h"
 #include "shared.h"
 
 typedef struct nif_reason {
@@ -26,9 +27,19 @@ must_be_raised(void)
 }
 
 static PyObject *
+printed_reason(const nif_reason *reason)
+{
+    return PyUnicode_DecodeUTF8((const char *)reason->bytes + reason->external_bytes,
+                                (Py_ssize_t)reason->text_bytes, "replace");
+}
+
+static PyObject *
 reason_to_python(pyb_state *state, const pyb_reason *base)
 {
     const nif_reason *reason = (const nif_reason *)base;
+    if (nif_forked()) {
+        return printed_reason(reason);
+    }
     ErlNifEnv *env = enif_alloc_env();
     if (env == NULL) {
         return PyErr_NoMemory();
@@ -44,8 +55,7 @@ reason_to_python(pyb_state *state, const pyb_reason *base)
         return object;
     }
     PyErr_Clear();
-    return PyUnicode_DecodeUTF8((const char *)reason->bytes + reason->external_bytes,
-                                (Py_ssize_t)reason->text_bytes, "replace");
+    return printed_reason(reason);
 }
 
 static void

@@ -13,6 +13,7 @@ all() ->
         host_calls_raise,
         what_has_arrived_can_be_read,
         releases_do_nothing,
+        ends_of_buffers,
         job_that_returns_in_the_child,
         result_that_forks,
         signals_end_only_the_child,
@@ -70,6 +71,25 @@ releases_do_nothing(_Config) ->
     {ok, none} = py:call(ct_fork, keep, [Buf]),
     {ok, [[<<"released">>, 0], [<<"aaa">>, <<"bbb">>, <<"ccc">>]]} =
         py:call(ct_fork, view_and_let_go, [Buf]),
+    nothing_stray().
+
+%% The last reader of the child is not that of the buffer; an abort says in the child what
+%% its reason looks like.
+ends_of_buffers(_Config) ->
+    {ok, Buf} = py_buffer:new(#{high_watermark => 4}),
+    ok = py_buffer:write(Buf, <<"full">>),
+    {Writer, Monitor} = spawn_monitor(fun() -> exit(py_buffer:write(Buf, <<"more">>)) end),
+    Parked = fun() -> maps:get(waiting_writers, py_buffer:info(Buf)) =:= 1 end,
+    ok = erlpy_ct:eventually(Parked),
+    {ok, none} = py:call(ct_fork, keep, [Buf]),
+    {ok, [<<"released">>, 0]} = py:call(ct_fork, let_go, [[]]),
+    {ok, [[<<"value">>, <<"b'full'">>], 0]} = py:call(ct_fork, read_in_child, [Buf]),
+    true = Parked(),
+    ok = py_buffer:abort(Buf, {went, "away"}),
+    receive {'DOWN', Monitor, process, Writer, Reason} -> {error, {aborted, _}} = Reason end,
+    {ok, [[<<"BufferAborted">>, Text], 0]} = py:call(ct_fork, read_all_in_child, [Buf]),
+    true = string:find(Text, "went") =/= nomatch,
+    {ok, none} = py:call(ct_fork, forget, []),
     nothing_stray().
 
 %% The caller has one answer, that of the parent.
@@ -152,7 +172,7 @@ children_beside_readers_and_writers(_Config) ->
     {ok, Buf} = py_buffer:new(),
     ok = py_buffer:write(Buf, binary:copy(<<"w">>, 5000)),
     Busy = [spawn_link(fun() -> keep_busy(Buf) end) || _ <- [1, 2, 3]],
-    [{N, {ok, [[<<"value">>, _], 0]}} = {N, py:call(ct_fork, read_in_child, [Buf])}
+    [{N, {ok, [[<<"value">>, _], 0]}} = {N, py:call(ct_fork, read_beside_others, [Buf])}
      || N <- lists:seq(1, 50)],
     true = lists:all(fun is_process_alive/1, Busy),
     [begin unlink(Pid), exit(Pid, kill) end || Pid <- Busy],

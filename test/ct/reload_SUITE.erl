@@ -56,7 +56,8 @@ answer({Name, Pid, Monitor}) ->
     end.
 
 %% A reader on the pool and one on a context, both blocked; two calls in flight, one of
-%% them with a timeout; and a parked writer.
+%% them with a timeout; a call that waits for an Erlang function; and two writers that wait
+%% for room.
 begin_work(Tag) ->
     Self = self(),
     {ok, Buf} = py_buffer:new(),
@@ -69,31 +70,36 @@ begin_work(Tag) ->
     Wait = fun() -> py:call(ct_reload, pass_gate, [Self, {Tag, <<"gate">>}, Tag]) end,
     WaitLong =
         fun() -> py:call(ct_reload, pass_gate, [Self, {Tag, <<"late">>}, Tag], #{}, 50000) end,
+    ok = py:register_function(ct_reload, fun() -> await_end(Self, Tag) end),
+    CallBack = fun() -> py:call(erlang, call, [<<"ct_reload">>]) end,
     Workers = [
-        worker(reader, Read), worker(context_reader, ReadThere),
+        worker(called_back, CallBack), worker(reader, Read), worker(context_reader, ReadThere),
         worker(caller, Wait), worker(patient_caller, WaitLong)
     ],
     [receive {reading, {Tag, Who}} -> ok after 5000 -> ct:fail({no, Who}) end
      || Who <- [<<"pool">>, <<"context">>, <<"gate">>, <<"late">>]],
     receive {piece, {Tag, <<"pool">>}, 3} -> ok end,
+    Function = receive {in_function, Tag, Pid} -> Pid after 5000 -> ct:fail(no_function) end,
     erlpy_ct:eventually(fun() -> waits(Buf) andalso waits(Other) end),
     #{tag => Tag, buf => Buf, other => Other, context => Context, workers => Workers,
-      writer => park_writer()}.
+      function => Function, writers => park_writers()}.
+
+%% The Erlang function that Python waits for.
+await_end(Parent, Tag) ->
+    Parent ! {in_function, Tag, self()},
+    receive finish -> Tag end.
 
 waits(Buf) ->
     maps:get(waiting_readers, py_buffer:info(Buf)) =:= 1.
 
-%% A writer that waits for room, or `none' where the high watermark is no option.
-park_writer() ->
-    try py_buffer:new(#{high_watermark => 4, low_watermark => 0}) of
-        {ok, Buf} ->
-            ok = py_buffer:write(Buf, <<"full">>),
-            Writer = worker(writer, fun() -> py_buffer:write(Buf, <<"more">>) end),
-            erlpy_ct:eventually(fun() -> parked(Buf) =:= 1 end),
-            {Buf, Writer}
-    catch
-        error:badarg -> none
-    end.
+park_writers() ->
+    {ok, Buf} = py_buffer:new(#{high_watermark => 4, low_watermark => 0, last_reader => keep}),
+    ok = py_buffer:write(Buf, <<"full">>),
+    Writer = worker(writer, fun() -> py_buffer:write(Buf, <<"more">>) end),
+    erlpy_ct:eventually(fun() -> parked(Buf) =:= 1 end),
+    Patient = worker(patient_writer, fun() -> py_buffer:write(Buf, <<"last">>, 50000) end),
+    erlpy_ct:eventually(fun() -> parked(Buf) =:= 2 end),
+    {Buf, Writer, Patient}.
 
 parked(Buf) ->
     maps:get(waiting_writers, py_buffer:info(Buf)).
@@ -101,7 +107,7 @@ parked(Buf) ->
 %% All of it ends as it would have without the exchange.
 end_work(Work) ->
     #{tag := Tag, buf := Buf, other := Other, context := Context, workers := Workers} = Work,
-    [Reader, ContextReader, Caller, PatientCaller] = Workers,
+    [CalledBack, Reader, ContextReader, Caller, PatientCaller] = Workers,
     true = waits(Buf) andalso waits(Other),
     ok = py_buffer:write(Buf, <<"def">>),
     receive {piece, {Tag, <<"pool">>}, 3} -> ok after 5000 -> ct:fail(no_piece) end,
@@ -114,18 +120,22 @@ end_work(Work) ->
     {ok, <<"ghi">>} = answer(ContextReader),
     {ok, Tag} = answer(Caller),
     {ok, Tag} = answer(PatientCaller),
+    maps:get(function, Work) ! finish,
+    {ok, Tag} = answer(CalledBack),
     ok = py_context:destroy(Context),
-    ok = end_writer(maps:get(writer, Work)).
+    ok = end_writers(maps:get(writers, Work)).
 
-end_writer(none) ->
-    ok;
-end_writer({Buf, Writer}) ->
-    1 = parked(Buf),
-    {ok, <<"full">>} = py:call(ct_buffers, invoke, [Buf, read, 4]),
+%% One after the other, each by what is read.
+end_writers({Buf, Writer, Patient}) ->
+    2 = parked(Buf),
+    Read = fun() -> py:call(ct_buffers, invoke, [Buf, read, 4]) end,
+    {ok, <<"full">>} = Read(),
     ok = answer(Writer),
-    ok = py_buffer:close(Buf),
-    {ok, <<"more">>} = py:call(ct_buffers, invoke, [Buf, read]),
-    ok.
+    1 = parked(Buf),
+    {ok, <<"more">>} = Read(),
+    ok = answer(Patient),
+    {ok, <<"last">>} = Read(),
+    py_buffer:close(Buf).
 
 %% ---- The Erlang modules -----------------------------------------------------------------
 
@@ -361,7 +371,7 @@ loads_afresh(Ebin) ->
     ok = load_afresh(Old),
     {ok, 2} = py:eval("1 + 1"),
     {ok, none} = py:call(ct_reload, open_gate, [{<<"afresh">>, <<"gate">>}]),
-    {_, _, Caller, _} = list_to_tuple(maps:get(workers, Work)),
+    Caller = lists:keyfind(caller, 1, maps:get(workers, Work)),
     {ok, <<"afresh">>} = answer(Caller),
     ok = application:start(erlpy),
     ok = erlpy_ct:still_works(),

@@ -90,6 +90,10 @@ def keep(buf):
     kept.append(buf)
 
 
+def forget():
+    kept.clear()
+
+
 def view_and_let_go(buf):
     views = [buf.readview(100000) for _ in range(3)]
     answer = let_go(views)
@@ -138,8 +142,18 @@ def terminate_child(number):
 
 
 def read_in_child(buf):
-    """From a buffer that other threads read and write at the same time."""
-    return run_child(lambda: outcome(lambda: len(buf.read(20))))
+    return run_child(lambda: outcome(lambda: buf.read(20)))
+
+
+def read_all_in_child(buf):
+    return run_child(lambda: outcome(buf.read))
+
+
+def read_beside_others(buf):
+    """In a child, and then here, while other threads read and write."""
+    answer = read_in_child(buf)
+    buf.read(20)
+    return answer
 
 
 def read_during_search(buf):
