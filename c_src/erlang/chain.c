@@ -94,6 +94,7 @@ chain_find_locked(callback *innermost, const job *j)
 
 /* ---- The thread that waits ---- */
 
+/* Code of a sub-interpreter cannot have a job of the main one nested in it. */
 void
 chain_open(callback *call)
 {
@@ -101,8 +102,9 @@ chain_open(callback *call)
         return;
     }
     worker *w = executor__current_worker();
+    bool may_nest = PyThreadState_Get() == w->python;
     pthread_mutex_lock(&call->ex->lock);
-    call->open = true;
+    call->open = may_nest;
     call->outer = w->waiting;
     w->waiting = call;
     pthread_mutex_unlock(&call->ex->lock);
@@ -167,17 +169,26 @@ chain_next_job(callback *call)
     return j;
 }
 
-/* What the code around the call is handling is none of the nested job's business. */
+/* What the code around the call is handling is none of the nested job's business: it
+ * gets a stack of handled exceptions of its own. */
+static void
+run_apart_gil(runner *run, job *j)
+{
+    PyThreadState *python = PyThreadState_Get();
+    _PyErr_StackItem *handled = python->exc_info;
+    _PyErr_StackItem nothing = {0};
+    python->exc_info = &nothing;
+    runner_run_gil(run, j);
+    python->exc_info = handled;
+    Py_XDECREF(nothing.exc_value);
+}
+
 void
 chain_run_gil(job *j)
 {
     worker *w = executor__current_worker();
-    PyObject *handled = PyErr_GetHandledException();
-    PyErr_SetHandledException(NULL);
     executor__check_caller(j);
-    runner_run_gil(w->run, j);
-    PyErr_SetHandledException(handled);
-    Py_XDECREF(handled);
+    run_apart_gil(w->run, j);
     pthread_mutex_lock(&w->ex->lock);
     bool left = executor__end_job_locked(w, j);
     pthread_mutex_unlock(&w->ex->lock);

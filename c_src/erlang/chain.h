@@ -32,7 +32,7 @@ bool chain_job(job *j, callback *call);
 /* Chains a new call to the job of the calling thread, if it is one of ours. */
 void chain_call(callback *call);
 
-/* Around the wait for the answer, by the thread that made the call. */
+/* Around the wait for the answer, by the thread that made the call, with the GIL. */
 void chain_open(callback *call);
 /* What it has not run queues for the context, before anything else. */
 void chain_close(callback *call);

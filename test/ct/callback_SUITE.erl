@@ -54,6 +54,7 @@ groups() ->
             nested_jobs_keep_their_order,
             jobs_that_come_with_the_answer,
             calls_outside_of_the_chain_queue,
+            chain_from_a_sub_interpreter,
             failure_through_a_chain
         ]},
         {chain_failures, [], [
@@ -461,6 +462,8 @@ nested_job_has_its_own_exceptions(_Config) ->
     end),
     {ok, [true, <<"KeyError">>]} =
         py:call(Context, ct_callbacks, call_while_handling, [handling]),
+    {ok, [true, true]} =
+        py:call(Context, ct_callbacks, call_in_generator_while_handling, [handling]),
     ok = destroy([Context]).
 
 nested_jobs_keep_their_order(_Config) ->
@@ -514,6 +517,19 @@ calls_outside_of_the_chain_queue(_Config) ->
     receive {child, {ok, <<"child">>}} -> ok end,
     {ok, [<<"begin">>, <<"end">>, <<"child">>, <<"other">>]} =
         py:call(ct_callbacks, noted, []),
+    ok = destroy([Context]).
+
+%% It has an interpreter of its own; jobs are the main one's, so none is nested in it.
+chain_from_a_sub_interpreter(_Config) ->
+    [Context] = contexts(1),
+    ok = py:register_function(inner, fun() ->
+        {error, timeout} = py:call(Context, math, sqrt, [16], #{}, 100),
+        {ok, 4.0} = py:call(math, sqrt, [16]),
+        5
+    end),
+    Code = <<"import erlang; assert erlang.call('inner') == 5">>,
+    {ok, none} = py:call(Context, ct_interpreters, run_in_another, [Code]),
+    {ok, 4.0} = py:call(Context, math, sqrt, [16]),
     ok = destroy([Context]).
 
 %% Each level wraps the error of the one below: the texts stay of a size.

@@ -75,6 +75,21 @@ def call_while_handling(name):
         return [result, type(sys.exc_info()[1]).__name__]
 
 
+def call_in_generator_while_handling(name):
+    """The same from a generator, which handles nothing itself."""
+
+    def generator():
+        yield erlang.call(name)
+        yield sys.exc_info()[0] is None
+
+    try:
+        raise KeyError("outer")
+    except KeyError:
+        values = generator()
+        first = next(values)
+    return [first, next(values)]
+
+
 def handling():
     return sys.exc_info()[0] is None
 
