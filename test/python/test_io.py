@@ -13,7 +13,8 @@ import zipfile
 
 import pytest
 
-from erlang.testing import make_buffer
+from erlang import BufferAborted
+from erlang.testing import Writer, make_buffer
 from support import trickling
 
 LINES = [f"name{n},{n},\u00e9\u4e16{'x' * (n % 50)}" for n in range(400)]
@@ -195,3 +196,76 @@ class TestWrappersAndTheRawStream:
 
     def test_repr_of_a_wrapper(self):
         assert "BufferedReader" in repr(io.BufferedReader(make_buffer(RAW)))
+
+
+# ---- A stream that breaks off ----
+
+ROWS = b"".join(b"%d,text\n" % n for n in range(5000))
+
+
+def broken_off(data, **options):
+    """Half of it, and then the writer fails."""
+    writer = Writer(**options)
+    for at in range(0, len(data) // 2, 1000):
+        writer.write(data[at : min(at + 1000, len(data) // 2)])
+    writer.abort("broke off")
+    return writer.buffer
+
+
+def tarball():
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("file")
+        member.size = len(ROWS)
+        tar.addfile(member, io.BytesIO(ROWS))
+    return packed.getvalue()
+
+
+def untar(buf):
+    with tarfile.open(fileobj=buf, mode="r|*") as tar:
+        return [tar.extractfile(member).read() for member in tar]
+
+
+def text(buf):
+    return io.TextIOWrapper(io.BufferedReader(buf), encoding="ascii")
+
+
+WRAPPED = {
+    "BufferedReader.read()": (ROWS, lambda buf: io.BufferedReader(buf).read()),
+    "BufferedReader.read(n)": (ROWS, lambda buf: io.BufferedReader(buf).read(10**6)),
+    "BufferedReader lines": (ROWS, lambda buf: list(io.BufferedReader(buf))),
+    "BufferedReader.readinto": (
+        ROWS,
+        lambda buf: io.BufferedReader(buf).readinto(bytearray(10**6)),
+    ),
+    "TextIOWrapper.read()": (ROWS, lambda buf: text(buf).read()),
+    "TextIOWrapper lines": (ROWS, lambda buf: list(text(buf))),
+    "csv": (ROWS, lambda buf: list(csv.reader(text(buf)))),
+    "json": (json.dumps(list(range(9999))).encode(), json.load),
+    "pickle": (
+        pickle.dumps(list(range(99999))),
+        lambda buf: pickle.load(io.BufferedReader(buf)),
+    ),
+    "gzip": (gzip.compress(ROWS), lambda buf: gzip.open(buf).read()),
+    "gzip lines": (gzip.compress(ROWS), lambda buf: list(gzip.open(buf))),
+    "tarfile": (tarball(), untar),
+    "copyfileobj": (ROWS, lambda buf: shutil.copyfileobj(buf, io.BytesIO())),
+}
+
+
+@pytest.mark.parametrize("seekable", [True, False])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_no_wrapper_takes_half_for_the_whole(name, seekable):
+    data, consume = WRAPPED[name]
+    with pytest.raises(BufferAborted) as caught:
+        consume(broken_off(data, seekable=seekable))
+    assert caught.value.reason == "broke off"
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_no_wrapper_takes_a_pause_for_the_end(name):
+    data, consume = WRAPPED[name]
+    buf = make_buffer(data[: len(data) // 2], eof=False)
+    buf.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        consume(buf)
