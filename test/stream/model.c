@@ -300,6 +300,7 @@ step_end(struct model *m)
         CHECK(stream_abort(m->s, make_reason(first ? &m->reason : &late)) == first);
         CHECK(first || late.released == 1);
         m->aborted = m->aborted || first;
+        m->truncated = m->truncated || (first && !m->closed);
     } else if (choose(m->choices, 40) == 0) {
         stream_close_reader(m->s);
         m->closed = true;
@@ -380,6 +381,7 @@ check_state(struct model *m)
     CHECK(m->options.seekable || model_unread(m) > 0 ||
           info.retained_bytes <= SLAB_MOST_BYTES);
     CHECK(stream_reader_closed(m->s) == m->closed);
+    CHECK(stream_is_truncated(m->s) == m->truncated);
     CHECK(stream_is_whole(m->s) == model_is_whole(m));
     CHECK(stream_available(m->s) == model_unread(m) && info.views == views);
 }
@@ -439,7 +441,7 @@ model_run(struct choices *choices, unsigned count, bool without_memory)
     m->choices = choices;
     m->bytes = bytes;
     m->written = m->position = 0;
-    m->ended = m->aborted = m->closed = false;
+    m->ended = m->aborted = m->truncated = m->closed = false;
     m->queued = 0;
     m->reason.released = 0;
     m->watch = (struct held_watch){.expected = STREAM_AGAIN, .told = STREAM_AGAIN};

@@ -50,7 +50,7 @@ struct model {
     stream_options options;
     uint8_t *bytes; /* all that was ever written */
     uint64_t written, position;
-    bool ended, aborted, closed, may_fail;
+    bool ended, aborted, truncated, closed, may_fail;
     struct test_reason reason;
     struct held_view views[VIEWS_HELD];
     struct held_write writes[WRITES_HELD];

@@ -122,7 +122,7 @@ model_step_seek(struct model *m)
         CHECK(status == STREAM_CHANGED && position == 0);
         return;
     }
-    if (whence == 2 && (m->aborted || !model_is_whole(m))) {
+    if (whence == 2 && (m->truncated || !model_is_whole(m))) {
         CHECK(status == STREAM_NOT_ENDED);
         return;
     }

@@ -16,7 +16,7 @@ enum {
     LINES_A_WRITE = 20,
     LINE_MOST = 110,
     WRITE_MOST = LINES_A_WRITE * LINE_MOST,
-    FLOW_ROUNDS = 40 * SCALE
+    FLOW_ROUNDS = 20 * SCALE
 };
 
 struct flow_write {

@@ -96,6 +96,26 @@ test_unit_abort_of_a_complete_stream(void)
     CHECK(reason.released == 1);
 }
 
+/* A reader that wanted no more sees an end; one that read on sees the failure. */
+void
+test_unit_abort_truncates_what_was_being_read(void)
+{
+    struct test_reason reason, late;
+    uint64_t position;
+    stream *read = aborted_stream(100, &reason), *closed = stream_unknown();
+    write_text(closed, "abc");
+    CHECK(!stream_is_truncated(closed));
+    stream_close_reader(read);
+    CHECK(stream_is_truncated(read));
+    stream_close_reader(closed);
+    CHECK(stream_abort(closed, make_reason(&late)) && stream_is_aborted(closed));
+    CHECK(!stream_is_truncated(closed));
+    CHECK(stream_seek(read, 0, 2, &position) == STREAM_NOT_ENDED);
+    CHECK(stream_seek(closed, 0, 2, &position) == STREAM_OK && position == 3);
+    stream_release(read);
+    stream_release(closed);
+}
+
 void
 test_unit_abort_short_of_the_known_length(void)
 {
