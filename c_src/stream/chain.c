@@ -43,14 +43,6 @@ stream__chain_link_locked(stream *s, struct stream_link *first,
     atomic_store_explicit(&s->tail, last, memory_order_release);
 }
 
-/* A link behind may be there already that `written` does not count yet. */
-uint64_t
-stream__link_end(struct stream_link *link, uint64_t written)
-{
-    struct stream_link *next = stream__next(link);
-    return next == NULL ? written : stream__least(next->offset, written);
-}
-
 static uint64_t
 distance(uint64_t a, uint64_t b)
 {
@@ -138,7 +130,7 @@ trim_tail_locked(stream *s)
 void
 stream__trim_locked(stream *s)
 {
-    if (s->seekable) {
+    if (s->front.seekable) {
         return;
     }
     struct stream_link *first = stream__next(&s->anchor);
@@ -158,22 +150,17 @@ stream__trim_locked(stream *s)
 /* ---- The cursor ---- */
 
 void
-stream__cursor_refresh_locked(stream *s)
+stream__cursor_step_locked(stream *s, uint64_t written)
 {
     struct stream_cursor *cursor = &s->front.cursor;
-    uint64_t written = stream__written(s);
-    bool read_up = false;
-    for (;;) {
-        uint64_t end = stream__link_end(cursor->link, written);
-        cursor->end = cursor->link->data + (end - cursor->link->offset);
-        read_up = read_up || cursor->at == cursor->end;
-        if (cursor->at < cursor->end || end == written) {
-            break;
-        }
+    uint64_t end = stream__link_end(cursor->link, written);
+    while (cursor->at == cursor->end && end != written) {
         cursor->link = stream__next(cursor->link);
         cursor->at = cursor->link->data;
+        end = stream__link_end(cursor->link, written);
+        cursor->end = cursor->link->data + (end - cursor->link->offset);
     }
-    if (read_up) {
+    if (!s->front.seekable) {
         stream__trim_locked(s);
     }
 }

@@ -24,6 +24,7 @@ struct stream_front {
     _Atomic(uint64_t) position;
     uint64_t told;       /* the position that those who wait were last woken for */
     uint64_t line_clear; /* no newline in [position, line_clear) */
+    bool seekable;       /* never changed */
     char gap[64];        /* what follows is read by writers too, and seldom written */
     /* Waiters, watchers, parked writes, and one for links that are to be freed: while
      * there are any, unlocking looks for what they need. */
@@ -73,7 +74,8 @@ static inline void
 stream_drain_locked(stream *s, uint64_t size)
 {
     struct stream_front *front = stream__front(s);
-    if (!PLATFORM_LIKELY(size < (size_t)(front->cursor.end - front->cursor.at))) {
+    size_t known = (size_t)(front->cursor.end - front->cursor.at);
+    if (!PLATFORM_LIKELY(size < known) && (size > known || !front->seekable)) {
         stream__drain_further_locked(s, size);
         return;
     }

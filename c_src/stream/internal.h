@@ -98,7 +98,6 @@ struct stream {
     uint64_t known_length;
     uint64_t max_bytes;
     uint64_t high_bytes, low_bytes;
-    bool seekable;
     bool close_on_last_reader;
     _Atomic(void *) attachment;
     stream_release_fn release_attachment; /* wait lock; set with the attachment */
@@ -133,6 +132,8 @@ struct stream {
     _Atomic(struct stream_link *) tail;
     _Atomic(uint64_t) retained; /* sum of the capacities in the chain */
     struct stream_link anchor;  /* the empty first link: no chain is empty */
+    uint64_t
+        open_below; /* a write that ends below needs no further look; 0: each does */
     struct stream_parked *parked, *last_parked; /* in the order of their turn */
     bool admitting;                             /* one is between queue and chain */
     _Atomic(uint32_t) parked_count;
@@ -222,15 +223,34 @@ uint64_t stream__chain_free(struct stream_link *link, struct stream_link *stop);
 /* Writer lock.  Puts first..last, whose offsets are right, behind the tail. */
 void stream__chain_link_locked(stream *s, struct stream_link *first,
                                struct stream_link *last);
-/* Reader lock.  End of what the link shows of the first `written` bytes. */
-uint64_t stream__link_end(struct stream_link *link, uint64_t written);
+/* Reader lock.  End of what the link shows of the first `written` bytes.  A link behind
+ * may be there already that `written` does not count yet. */
+static inline uint64_t
+stream__link_end(struct stream_link *link, uint64_t written)
+{
+    struct stream_link *next = stream__next(link);
+    return next == NULL ? written : stream__least(next->offset, written);
+}
 /* Reader lock.  The link that holds the byte at `offset` < written.  `hint` (NULL:
  * none) is a link of the chain from which to look too. */
 struct stream_link *stream__chain_locate_locked(stream *s, uint64_t offset,
                                                 struct stream_link *hint);
+/* Reader lock.  From the end of its link, which is current, the cursor steps on; links
+ * that have been read may be freed. */
+void stream__cursor_step_locked(stream *s, uint64_t written);
 /* Reader lock.  Makes cursor.end current, stepping to the next link when the cursor is
  * at the end of its own. */
-void stream__cursor_refresh_locked(stream *s);
+static inline void
+stream__cursor_refresh_locked(stream *s)
+{
+    struct stream_cursor *cursor = &s->front.cursor;
+    uint64_t written = stream__written(s);
+    uint64_t end = stream__link_end(cursor->link, written);
+    cursor->end = cursor->link->data + (end - cursor->link->offset);
+    if (!PLATFORM_LIKELY(cursor->at < cursor->end)) {
+        stream__cursor_step_locked(s, written);
+    }
+}
 /* Reader lock.  Puts the cursor on `offset` <= written, leaving `position` alone. */
 void stream__cursor_set_locked(stream *s, uint64_t offset);
 /* ---- read.c ---- */

@@ -45,21 +45,22 @@ stream_copy_locked(stream *s, void *to, size_t size)
     }
 }
 
-/* To the end of the cursor's link, or past it. */
+/* Past what the cursor knows, or to the very end of it, where it may be freed then. */
 void
 stream__drain_further_locked(stream *s, uint64_t size)
 {
     struct stream_cursor *cursor = &s->front.cursor;
     uint64_t position = stream__position(s) + size;
+    stream__cursor_refresh_locked(s);
     stream__position_set_locked(s, position);
     if (size > (size_t)(cursor->end - cursor->at)) {
         stream__cursor_set_locked(s, position);
-        stream__trim_locked(s);
-        return;
+    } else {
+        cursor->at += size;
     }
-    cursor->at += size;
-    if (!s->seekable) {
+    if (!s->front.seekable) {
         stream__cursor_refresh_locked(s);
+        stream__trim_locked(s);
     }
 }
 
@@ -203,7 +204,7 @@ seek_locked(stream *s, int64_t offset, int whence, uint64_t *position)
     bool whole = stream_is_whole(s) && !stream_is_truncated(s);
     uint64_t written = stream__written(s);
     uint64_t base = 0;
-    if (!s->seekable) {
+    if (!s->front.seekable) {
         return STREAM_CHANGED;
     }
     if (whence == 1) {

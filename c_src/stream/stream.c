@@ -44,7 +44,8 @@ stream_new_with(const stream_options *options)
     s->max_bytes = stream__least(options->max_bytes, STREAM_OFFSET_MAX);
     s->high_bytes = options->high_bytes;
     s->low_bytes = options->low_bytes;
-    s->seekable = options->seekable;
+    s->open_below = s->high_bytes >= STREAM_OFFSET_MAX ? s->max_bytes + 1 : 0;
+    s->front.seekable = options->seekable;
     s->close_on_last_reader = options->close_on_last_reader;
     atomic_init(&s->refs, 1);
     atomic_init(&s->shells, 1);
@@ -163,6 +164,7 @@ stream_end(stream *s)
     platform_lock_take(&s->writer_lock);
     if (atomic_load(&s->writer) == STREAM_WRITER_OPEN) {
         atomic_store(&s->writer, STREAM_WRITER_ENDED);
+        s->open_below = 0;
     }
     stream__unlock_writer_and_look(s);
 }
@@ -177,6 +179,7 @@ stream_abort(stream *s, stream_reason *reason)
         atomic_store(&s->reason, reason);
         atomic_store(&s->truncated, !stream_reader_closed(s));
         atomic_store(&s->writer, STREAM_WRITER_ABORTED);
+        s->open_below = 0;
     }
     stream__unlock_writer_and_look(s);
     if (!first) {
@@ -197,6 +200,7 @@ stream_close_reader(stream *s)
 {
     platform_lock_take(&s->writer_lock);
     atomic_store(&s->reader, STREAM_READER_CLOSED);
+    s->open_below = 0;
     stream__unlock_writer_and_look(s);
 }
 
@@ -228,7 +232,7 @@ stream_is_truncated(stream *s)
 bool
 stream_is_seekable(stream *s)
 {
-    return s->seekable;
+    return s->front.seekable;
 }
 
 uint64_t
@@ -260,5 +264,5 @@ stream_get_info(stream *s, stream_info *info)
     info->high_bytes = s->high_bytes;
     info->low_bytes = s->low_bytes;
     info->max_bytes = s->max_bytes;
-    info->seekable = s->seekable;
+    info->seekable = s->front.seekable;
 }

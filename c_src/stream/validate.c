@@ -9,7 +9,8 @@ chain_is_valid(stream *s)
 {
     uint64_t written = stream__written(s), capacity = 0;
     struct stream_link *link = &s->anchor, *next;
-    if (link->prev != NULL || (s->seekable && link->offset != 0) || s->trash != NULL) {
+    if (link->prev != NULL || (s->front.seekable && link->offset != 0) ||
+        s->trash != NULL) {
         return false;
     }
     while ((next = stream__next(link)) != NULL) {
@@ -77,7 +78,10 @@ parked_are_valid(stream *s)
         previous = p;
         count++;
     }
-    return previous == s->last_parked && count == atomic_load(&s->parked_count);
+    bool open = atomic_load(&s->writer) == STREAM_WRITER_OPEN &&
+                atomic_load(&s->reader) == STREAM_READER_OPEN;
+    return previous == s->last_parked && count == atomic_load(&s->parked_count) &&
+           (s->open_below == 0 || (open && count == 0 && !s->admitting));
 }
 
 static bool

@@ -22,10 +22,15 @@ stream__check_open_locked(stream *s, uint64_t size)
     return size > s->max_bytes - stream__written(s) ? STREAM_TOO_LARGE : STREAM_OK;
 }
 
-/* The same for a write that comes now: nobody overtakes those that wait. */
+/* The same for a write that comes now: nobody overtakes those that wait.  Without a
+ * high mark nobody ever waits. */
 stream_status
 stream__check_write_locked(stream *s, uint64_t size)
 {
+    uint64_t written = stream__written(s);
+    if (PLATFORM_LIKELY(written < s->open_below && size < s->open_below - written)) {
+        return STREAM_OK;
+    }
     stream_status status = stream__check_open_locked(s, size);
     if (status == STREAM_OK && size > 0 &&
         (s->parked != NULL || s->admitting || !stream__has_room(s, s->high_bytes))) {
@@ -109,12 +114,18 @@ stream__number_links(stream *s, struct stream_link *link, uint64_t from, uint64_
     }
 }
 
-void
-stream__link_batch_locked(stream *s, const stream_batch *batch, uint64_t capacity)
+static inline void
+link_batch_locked(stream *s, const stream_batch *batch, uint64_t capacity)
 {
     atomic_fetch_add_explicit(&s->retained, capacity, memory_order_relaxed);
     stream__chain_link_locked(s, batch->first, batch->last);
     publish_locked(s, batch->size_bytes);
+}
+
+void
+stream__link_batch_locked(stream *s, const stream_batch *batch, uint64_t capacity)
+{
+    link_batch_locked(s, batch, capacity);
 }
 
 uint64_t
@@ -150,7 +161,7 @@ commit_links(stream *s, stream_batch *batch)
             }
         }
         if (status == STREAM_OK) {
-            stream__link_batch_locked(s, batch, capacity);
+            link_batch_locked(s, batch, capacity);
             stream__unlock_writer_and_look(s);
             *batch = STREAM_BATCH_INIT;
             return STREAM_OK;
@@ -190,7 +201,7 @@ append_small(stream *s, const void *bytes, size_t size)
     filled = status == STREAM_OK && stream__fill_tail_locked(s, bytes, size);
     if (status == STREAM_OK && !filled) {
         slab->link.offset = stream__written(s);
-        stream__link_batch_locked(s, &batch, slab_size);
+        link_batch_locked(s, &batch, slab_size);
         slab = NULL;
     }
     stream__unlock_writer_and_look(s);

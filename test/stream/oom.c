@@ -74,6 +74,7 @@ op_let_in(struct scene *scene)
 {
     struct parked_write write;
     scene->s->high_bytes = scene->s->low_bytes = 1;
+    scene->s->open_below = 0;
     CHECK(stream_append(scene->s, "x", 1) == STREAM_BUSY);
     CHECK(park_batch(scene->s, &write, &scene->batch) == STREAM_AGAIN);
     drain(scene->s, stream_available(scene->s));
