@@ -15,6 +15,7 @@ all() ->
         every_module_at_once,
         second_copy,
         back_and_forth,
+        beside_traffic,
         layout_mismatch_is_refused,
         text_where_the_library_should_be,
         fresh_load_beside_running_python,
@@ -291,6 +292,60 @@ with_copies_in_turn(Ebin) ->
         [Ebin, Own, Ebin]
     ),
     ok = end_work(Work).
+
+%% Calls, contexts and streams go on while the copies are exchanged: each answer is right.
+beside_traffic(Config) ->
+    ok = in_peer(Config, exchanges_beside_traffic, [copy(Config, "traffic")]).
+
+exchanges_beside_traffic(Ebin) ->
+    Own = filename:dirname(code:which(py_nif)),
+    Stop = atomics:new(1, []),
+    Workers = [worker({Fun, N}, fun() -> busy(Fun, Stop, 0) end)
+               || N <- lists:seq(1, 3), Fun <- [call_once, stream_once, context_once]],
+    lists:foreach(
+        fun(Next) ->
+            true = code:add_patha(Next),
+            [ok = reload_softly(Module) || Module <- modules()],
+            Next = filename:dirname(code:which(py_nif))
+        end,
+        lists:append(lists:duplicate(10, [Ebin, Own]))
+    ),
+    ok = atomics:put(Stop, 1, 1),
+    [true = answer(Worker) > 0 || Worker <- Workers],
+    ok = erlpy_ct:still_works().
+
+%% Nobody is in the middle of a function of the old code, as release upgrades have it.
+reload_softly(Module) ->
+    ok = erlpy_ct:eventually(fun() -> code:soft_purge(Module) end),
+    {module, Module} = code:load_file(Module),
+    ok.
+
+busy(Fun, Stop, Count) ->
+    case atomics:get(Stop, 1) of
+        0 -> ok = ?MODULE:Fun(Count), busy(Fun, Stop, Count + 1);
+        1 -> Count
+    end.
+
+call_once(N) ->
+    {ok, [N, <<"text">>]} = py:call(ct_buffers, echo, [[N, <<"text">>]]),
+    ok.
+
+stream_once(N) ->
+    {ok, Buf} = py_buffer:new(#{high_watermark => 100}),
+    Data = binary:copy(<<N:32>>, 1000),
+    Writer = spawn_link(fun() ->
+        [ok = py_buffer:write(Buf, Piece) || Piece <- erlpy_ct:pieces(Data, 77)],
+        ok = py_buffer:close(Buf)
+    end),
+    true = is_pid(Writer),
+    {ok, Data} = py:call(ct_buffers, invoke, [Buf, read]),
+    ok.
+
+context_once(_N) ->
+    {ok, Context} = py_context:new(),
+    ok = py:exec(Context, "mine = 6 * 7"),
+    {ok, 42} = py:eval(Context, "mine"),
+    py_context:destroy(Context).
 
 %% ---- Libraries that do not fit -------------------------------------------------------------
 
