@@ -85,11 +85,13 @@ module_send(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     return host->send(PyModule_GetState(module), values[0], values[1]);
 }
 
-PyDoc_STRVAR(send_doc, "send($module, to, term)\n--\n\n"
-                       "Send a message to an Erlang process, without waiting.\n\n"
-                       "to: a Pid, or a registered name as Atom or str.\n"
-                       "term: anything that converts to an Erlang term.\n"
-                       "Raises RuntimeError outside of an Erlang node.");
+PyDoc_STRVAR(send_doc,
+             "send($module, to, term)\n--\n\n"
+             "Send a message to an Erlang process, without waiting.\n\n"
+             "to: a Pid, or a registered name as Atom or str.\n"
+             "term: anything that converts to an Erlang term.\n"
+             "Raises RuntimeError outside of an Erlang node, and in a child of it\n"
+             "after os.fork().");
 
 static PyObject *
 module_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
@@ -126,7 +128,8 @@ PyDoc_STRVAR(
     "The function runs in an Erlang process of its own.  Raises ErlangError\n"
     "when it fails or there is none of that name, NotConvertibleError when an\n"
     "argument or the result has no counterpart on the other side, RuntimeError\n"
-    "outside of an Erlang node and when erlpy is not running there.");
+    "outside of an Erlang node, in a child of it after os.fork(), and when erlpy\n"
+    "is not running there.");
 
 static PyMethodDef module_methods[] = {
     {"call", (PyCFunction)(void (*)(void))module_call, METH_FASTCALL, call_doc},
