@@ -248,21 +248,30 @@ test_unit_watchers_are_told_at_free(void)
     CHECK(told(&unread, STREAM_CLOSED));
 }
 
-/* The last read and the end, at the same moment: one of the two tells. */
+/* ---- Beside the last read ---- */
+
+/* Enough reads to make their thread the favourite of the lock, whose unlocking orders
+ * nothing; the last of them is the race. */
+enum { WATCH_RACES = 1500 * SCALE, READS_FIRST = 40 };
+
 struct watch_race {
     stream *s;
-    atomic_uint turn, done;
+    atomic_uint turn, ready, done;
 };
 
-enum { WATCH_RACES = 4000 * SCALE };
-
-/* As the favourite of the lock: its unlocking orders nothing. */
 static void *
 race_to_read(void *arg)
 {
     struct watch_race *race = arg;
     for (unsigned i = 1; i <= WATCH_RACES; i++) {
-        while (race->turn < i) {
+        while (race->turn < 2 * i - 1) {
+            sched_yield();
+        }
+        for (int reads_first = READS_FIRST; reads_first > 0; reads_first--) {
+            drain(race->s, 1);
+        }
+        race->ready = i;
+        while (race->turn < 2 * i) {
             platform_relax();
         }
         drain(race->s, 1);
@@ -271,23 +280,38 @@ race_to_read(void *arg)
     return NULL;
 }
 
-void
-test_unit_watchers_beside_the_last_read(void)
+/* One of the two tells: the last read, or the end (or the watcher) that comes then. */
+static void
+run_watch_race(bool watch_first)
 {
     struct watch_race race = {0};
     struct crew crew = {0};
     struct choices choices = {.state = 31};
+    char bytes[READS_FIRST + 1] = "";
     crew_add(&crew, race_to_read, &race);
     for (unsigned i = 1; i <= WATCH_RACES; i++) {
         struct watch watch;
         stream *s = race.s = stream_unknown();
-        write_text(s, "x");
-        start_watch(s, &watch);
-        race.turn = i;
-        for (uint64_t pause = choose(&choices, 30); pause > 0; pause--) {
+        CHECK(stream_append(s, bytes, sizeof bytes) == STREAM_OK);
+        if (watch_first) {
+            start_watch(s, &watch);
+        } else {
+            stream_end(s);
+        }
+        race.turn = 2 * i - 1;
+        while (race.ready < i) {
+            sched_yield();
+        }
+        uint64_t pause = choose(&choices, 8);
+        race.turn = 2 * i;
+        while (pause-- > 0) {
             platform_relax();
         }
-        stream_end(s);
+        if (watch_first) {
+            stream_end(s);
+        } else {
+            start_watch(s, &watch);
+        }
         while (race.done < i) {
             platform_relax();
         }
@@ -295,6 +319,18 @@ test_unit_watchers_beside_the_last_read(void)
         stream_release(s);
     }
     crew_join(&crew);
+}
+
+void
+test_unit_the_end_beside_the_last_read(void)
+{
+    run_watch_race(true);
+}
+
+void
+test_unit_a_watcher_beside_the_last_read(void)
+{
+    run_watch_race(false);
 }
 
 /* ---- What goes with the stream ---- */

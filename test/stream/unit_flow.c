@@ -310,28 +310,79 @@ test_unit_writes_go_on_while_a_reader_waits(void)
     stream_release(s);
 }
 
+/* A waiter in the list that is at no moment of its own. */
+struct list_waiter {
+    struct stream_waiter waiter; /* first */
+    int notices;
+};
+
 static void
-notify_nobody(struct stream_waiter *waiter)
+note_wake(struct stream_waiter *waiter)
 {
-    (void)waiter;
+    ((struct list_waiter *)(void *)waiter)->notices++;
 }
 
-/* Puts a waiter into the list as one that has been given what it needs, and has not
- * been woken yet: it suspends nothing. */
+static void
+put_in_list(stream *s, struct list_waiter *waiter, uint64_t need)
+{
+    *waiter = (struct list_waiter){
+        .waiter = {.need_offset = need, .notify = note_wake, .queued = true}};
+    platform_lock_take(&s->wait_lock);
+    s->waiting = &waiter->waiter;
+    s->waiter_count++;
+    s->front.attention++;
+    platform_unlock(&s->wait_lock);
+}
+
+/* Not woken yet, it has been given what it needs. */
 void
 test_unit_satisfied_reader_suspends_nothing(void)
 {
     stream *s = full_stream(5);
-    struct stream_waiter waiter = {
-        .need_offset = 10, .notify = notify_nobody, .queued = true};
-    platform_lock_take(&s->wait_lock);
-    s->waiting = &waiter;
-    s->waiter_count++;
-    s->front.attention++;
-    platform_unlock(&s->wait_lock);
-    CHECK(stream_append(s, "x", 1) == STREAM_BUSY);
+    struct list_waiter waiter;
+    put_in_list(s, &waiter, 10);
+    CHECK(stream_append(s, "x", 1) == STREAM_BUSY && waiter.notices == 1);
+    put_in_list(s, &waiter, 10);
+    stream__admit(s);
+    CHECK(waiter.notices == 0);
     stream__wake(s);
-    CHECK(!waiter.queued && stream__validate(s));
+    CHECK(waiter.notices == 1 && stream__validate(s));
+    stream_release(s);
+}
+
+/* Whoever lets a write in wakes those who wait for it. */
+void
+test_unit_letting_in_wakes(void)
+{
+    stream *s = full_stream(5);
+    struct list_waiter waiter;
+    struct parked_write write;
+    CHECK(park_text(s, &write, "abc", true) == STREAM_AGAIN);
+    put_in_list(s, &waiter, 12);
+    stream__admit(s);
+    CHECK(was_written(&write) && waiter.notices == 1 && stream__validate(s));
+    stream_release(s);
+}
+
+/* The one whose turn it becomes does not fit any more. */
+void
+test_unit_unpark_passes_the_turn_on(void)
+{
+    stream_options options = STREAM_OPTIONS_DEFAULT;
+    options.max_bytes = 20;
+    options.high_bytes = 10;
+    options.low_bytes = 2;
+    stream *s = stream_new_with(&options);
+    struct parked_write writes[3];
+    write_text(s, ten);
+    CHECK(park_text(s, &writes[0], "12345678", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[1], "fi", false) == STREAM_AGAIN);
+    CHECK(park_text(s, &writes[2], "sixsix", false) == STREAM_AGAIN);
+    drain(s, 8);
+    CHECK(was_written(&writes[0]) && is_parked(&writes[1]) && is_parked(&writes[2]));
+    CHECK(stream_unpark(s, &writes[1].parked));
+    CHECK(writes[2].notices == 1 && writes[2].status == STREAM_TOO_LARGE);
+    CHECK(has_back(&writes[1], "fi") && has_back(&writes[2], "sixsix"));
     stream_release(s);
 }
 
@@ -341,7 +392,7 @@ struct room_race {
     atomic_uint turn;
 };
 
-enum { RACES = 3000 * SCALE };
+enum { RACES = 2000 * SCALE };
 
 static void *
 race_to_drain(void *arg)
@@ -356,21 +407,36 @@ race_to_drain(void *arg)
     return NULL;
 }
 
-void
-test_unit_parking_beside_the_read_that_makes_room(void)
+static void
+ignore_watch(stream_watcher *watcher, stream_status status)
+{
+    (void)watcher;
+    (void)status;
+}
+
+/* With a watcher each read looks around, and finds nobody parked yet. */
+static void
+run_room_race(bool watched)
 {
     struct room_race race = {.s = stream_with_marks(1, 0)};
     struct crew crew = {0};
     struct choices choices = {.state = 11};
+    stream_watcher watcher = {.notify = ignore_watch};
+    if (watched) {
+        stream_watch(race.s, &watcher);
+    }
     crew_add(&crew, race_to_drain, &race);
     for (unsigned i = 1; i <= RACES; i++) {
         struct parked_write write;
+        stream_batch batch = STREAM_BATCH_INIT;
         write_text(race.s, "x");
+        CHECK(stream_batch_append(&batch, "y", 1) == STREAM_OK);
+        uint64_t pause = choose(&choices, 20);
         race.turn = i;
-        for (uint64_t pause = choose(&choices, 60); pause > 0; pause--) {
+        while (pause-- > 0) {
             platform_relax();
         }
-        if (park_text(race.s, &write, "y", false) == STREAM_AGAIN) {
+        if (park_batch(race.s, &write, &batch) == STREAM_AGAIN) {
             while (write.notices == 0) {
                 sched_yield();
             }
@@ -384,6 +450,72 @@ test_unit_parking_beside_the_read_that_makes_room(void)
     crew_join(&crew);
     CHECK(stream__validate(race.s));
     stream_release(race.s);
+}
+
+void
+test_unit_parking_beside_the_read_that_makes_room(void)
+{
+    run_room_race(false);
+    run_room_race(true);
+}
+
+/* ---- Refused between queue and chain ---- */
+
+enum { LONG_LINKS = 3000 };
+
+static void *
+let_in(void *arg)
+{
+    drain(arg, 1);
+    return NULL;
+}
+
+static void
+check_long_write(struct parked_write *write, stream *s, uint64_t written)
+{
+    stream_batch *batch = &write->parked.batch;
+    CHECK(write->notices == 1 && info_of(s).written_offset == written);
+    if (write->status == STREAM_OK) {
+        CHECK(written == 1 + LONG_LINKS && batch->first == NULL);
+        return;
+    }
+    CHECK(write->status == STREAM_CLOSED && written == 1);
+    CHECK(batch->first->offset == 0 && batch->last->offset == LONG_LINKS - 1);
+    stream *other = stream_unknown();
+    CHECK(stream_commit(other, batch) == STREAM_OK && stream__validate(other));
+    stream_release(other);
+}
+
+/* Its many links are numbered without the lock: time for the stream to be closed. */
+void
+test_unit_refused_while_it_comes_in(void)
+{
+    struct choices choices = {.state = 61};
+    for (int round = 0; round < 60 * SCALE; round++) {
+        stream *s = stream_with_marks(1, 0);
+        stream_batch batch = STREAM_BATCH_INIT;
+        struct parked_write write;
+        struct crew crew = {0};
+        write_text(s, "x");
+        for (int i = 0; i < LONG_LINKS; i++) {
+            CHECK(stream_batch_adopt(&batch, "y", 1, release_nothing, NULL) ==
+                  STREAM_OK);
+        }
+        CHECK(park_batch(s, &write, &batch) == STREAM_AGAIN);
+        crew_add(&crew, let_in, s);
+        while (info_of(s).parked != 0) {
+            platform_relax();
+        }
+        for (uint64_t pause = choose(&choices, 300); pause > 0; pause--) {
+            platform_relax();
+        }
+        stream_close_reader(s);
+        uint64_t written = info_of(s).written_offset;
+        crew_join(&crew);
+        check_long_write(&write, s, written);
+        CHECK(stream__validate(s));
+        stream_release(s);
+    }
 }
 
 /* Small writes that waited share slabs as others do. */

@@ -80,6 +80,31 @@ test_unit_read_bytes_are_freed(void)
     stream_release(s);
 }
 
+/* A release callback may do with the stream what it likes. */
+static void
+use_stream(void *arg)
+{
+    stream *s = arg;
+    CHECK(stream_reader_trylock(s));
+    stream_reader_unlock(s);
+    write_text(s, "released");
+}
+
+void
+test_unit_bytes_are_freed_without_a_lock(void)
+{
+    stream *s = stream_not_seekable();
+    static const char bytes[] = "bytes";
+    for (int i = 0; i < 3; i++) {
+        CHECK(stream_adopt(s, bytes, 5, use_stream, s) == STREAM_OK);
+    }
+    drain(s, 5);
+    CHECK(stream_available(s) == 18);
+    drain(s, 10);
+    CHECK(reads(s, "releasedreleasedreleased") && stream__validate(s));
+    stream_release(s);
+}
+
 void
 test_unit_drained_bytes_are_freed(void)
 {
