@@ -62,13 +62,14 @@ handle_cast(_Request, State) ->
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({erlpy, call, Id, Call}, State) ->
-    Pid = spawn_link(py_wait, function, [Call]),
+    %% Monitored too: the function may take the link away.
+    {Pid, _Monitor} = spawn_opt(py_wait, function, [Call], [link, monitor]),
     {noreply, State#{Id => Pid, Pid => {Id, Call}}};
 handle_info({erlpy, abandon, Id}, State) ->
     %% None when it has ended; one that is yet to come finds the call gone.
     _ = [exit(Pid, kill) || #{Id := Pid} <- [State]],
     {noreply, State};
-handle_info({'EXIT', Pid, Reason}, State) ->
+handle_info({'DOWN', _Monitor, process, Pid, Reason}, State) ->
     case maps:take(Pid, State) of
         {{Id, Call}, Rest} ->
             Reason =:= normal orelse fail(Call, Reason),

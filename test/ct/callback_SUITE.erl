@@ -35,6 +35,7 @@ groups() ->
             results_that_do_not_convert,
             failure_that_nobody_catches,
             killed_function,
+            unlinked_function,
             killed_server,
             stop_in_the_middle,
             not_running
@@ -278,6 +279,15 @@ killed_function(_Config) ->
     [<<"exit">>, <<"killed">>, _, _] = failure(suicide, []).
 
 %% Nothing that could answer is left: Python learns it all the same.
+unlinked_function(_Config) ->
+    ok = py:register_function(unlinked, fun() ->
+        true = unlink(whereis(erlpy_callbacks)),
+        exit(self(), kill),
+        receive never -> ok end
+    end),
+    Ref = py:spawn_call(ct_callbacks, failure, [unlinked, []]),
+    {ok, [<<"exit">>, <<"killed">>, _, _]} = py:await(Ref, 5000).
+
 killed_server(_Config) ->
     ok = register_waiting(wait),
     Ref = py:spawn_call(ct_callbacks, failure, [wait, []]),
