@@ -201,14 +201,15 @@ executor__take_back_gil(void)
 /* ---- Delivery at a wait ---- */
 
 /* An exception that is on its way by CPython is taken back and raised here; one that
- * was raised by it is not raised again. */
+ * was raised by it is not raised again.  It is on its way to the code of our own
+ * interpreter: a wait in another one below that ends too, and leaves it there. */
 static bool
-is_due_gil(job_cancel state)
+is_due_gil(const worker *w, job_cancel state)
 {
     if (state == CANCEL_REQUESTED) {
         return true;
     }
-    return state == CANCEL_ASYNC && PyThreadState_Get()->async_exc != NULL;
+    return state == CANCEL_ASYNC && w->python->async_exc != NULL;
 }
 
 int
@@ -218,19 +219,23 @@ executor_cancelled_gil(pyb_state *state)
     if (w == NULL) {
         return 0;
     }
-    bool due = false;
+    bool due = false, elsewhere = PyThreadState_Get() != w->python;
     pthread_mutex_lock(&w->ex->lock);
     job *j = w->running;
     if (j != NULL && j->cancel != CANCEL_NONE) {
-        due = is_due_gil(j->cancel);
-        j->cancel = CANCEL_DELIVERED;
+        due = is_due_gil(w, j->cancel);
+        if (j->cancel != CANCEL_ASYNC || !elsewhere) {
+            j->cancel = CANCEL_DELIVERED;
+        }
     }
     stream_token_clear(&w->token);
     pthread_mutex_unlock(&w->ex->lock);
     if (!due) {
         return 0;
     }
-    executor__take_back_gil();
+    if (!elsewhere) {
+        executor__take_back_gil();
+    }
     PyErr_SetNone(state->cancelled);
     return -1;
 }

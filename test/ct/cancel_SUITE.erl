@@ -36,6 +36,7 @@ groups() ->
             delivered_once_in_waits,
             delivered_once_in_code,
             during_conversion_of_arguments,
+            wait_in_a_sub_interpreter,
             recursion_error_stays_an_error
         ]},
         {deaths, [], [
@@ -309,6 +310,16 @@ during_conversion_of_arguments(_Config) ->
         lists:seq(1, 60)
     ),
     ok = py_context:destroy(Context).
+
+%% The exception is left with the interpreter of the call while its thread runs another
+%% one; the wait there ends all the same.
+wait_in_a_sub_interpreter(_Config) ->
+    Code = <<"import erlang.testing, time\n"
+             "buffer = erlang.testing.Writer().buffer\n"
+             "time.sleep(0.3)\n"
+             "buffer.read()\n">>,
+    {error, timeout} = py:call(ct_interpreters, run_in_another, [Code], #{}, 50),
+    ok = quiet().
 
 recursion_error_stays_an_error(_Config) ->
     {error, {<<"RecursionError">>, _, _}} = py:call(ct_calls, recurse, [], #{}, 10000),
