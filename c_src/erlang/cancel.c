@@ -189,7 +189,8 @@ executor__end_cancel_locked(worker *w, job *j)
     if (!w->stuck) {
         w->ex->unobeyed--;
     }
-    return j->cancel == CANCEL_ASYNC;
+    /* Also REQUESTED: a second cancel may have found it ASYNC. */
+    return j->cancel == CANCEL_ASYNC || j->cancel == CANCEL_REQUESTED;
 }
 
 void
