@@ -81,8 +81,11 @@ nif_shared_adopt(nif_shared *old, char *why, size_t size)
         snprintf(why, size,
                  "it runs Python apart from the library that was loaded last");
     } else {
-        rt = old;
-        platform_set_room(old->platform);
+        /* Threads run in this copy already when it is the one that is adopted. */
+        if (rt != old) {
+            rt = old;
+            platform_set_room(old->platform);
+        }
         return true;
     }
     return false;
