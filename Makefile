@@ -5,6 +5,9 @@
 #   make demo        stream a real file into Python (FILE=path: one of yours)
 #   make test        every test
 #   make bench       the table of ratios
+#   make fuzz        libFuzzer on the stream and on terms (FUZZ_SECONDS=60 each)
+#   make sanitize    the library in a real node under the sanitisers
+#   make soak        mixed load for SOAK_MINUTES=60, with a plot of memory and threads
 #   make clean       remove what was built
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
@@ -26,7 +29,8 @@ NATIVE = mkdir -p _build/c && \
 # The native part is there: rebar3's own hook need not look again.
 REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
-.PHONY: all native extension demo test bench clean clean-native \
+.PHONY: all native extension demo test bench soak clean clean-native \
+        fuzz fuzz-stream fuzz-terms sanitize sanitize-address sanitize-thread \
         warnings format ct pytest dialyzer xref check-docs check-install
 
 all:
@@ -50,6 +54,23 @@ test:
 	+@$(MAKE) --no-print-directory all
 	@python=$$(tools/find-python '$(PYTHON)') && \
 	    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "$$python" tools/test.py
+
+FUZZ_SECONDS ?= 60
+
+fuzz: fuzz-stream fuzz-terms
+
+fuzz-stream:
+	@test/fuzz/run stream $(FUZZ_SECONDS)
+
+fuzz-terms: all
+	@test/fuzz/run terms $(FUZZ_SECONDS)
+
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address sanitize-thread: sanitize-%: all
+	@tools/sanitize $* build
+	@tools/sanitize $* canaries
+	@tools/sanitize $* suites $(SUITE)
 
 bench:
 	@tools/install build

@@ -36,8 +36,8 @@ $(STREAM): ROOM :=
 $(MODULE) $(LOADER): ROOM := $(PYTHON_CFLAGS)
 $(NODE): ROOM := -I$(CONFIG) $(PYTHON_CFLAGS) -isystem '$(ERLANG_INCLUDE)'
 
-NIF := $(CONFIG)/erlpy.so
-EXTENSION := $(CONFIG)/_erlang$(EXT_SUFFIX)
+NIF := $(OBJ)/erlpy.so
+EXTENSION := $(OBJ)/_erlang$(EXT_SUFFIX)
 PACKAGE := $(patsubst python/%,$(OUT)/python/%,$(shell \
     find python/erlang -name __pycache__ -prune -o -type f -print 2>/dev/null))
 

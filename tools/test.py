@@ -207,7 +207,10 @@ def parts(main):
     else:
         yield Skipped("format", "clang-format (not found)")
     yield Part("stream", make("-k", "-C", "test/stream", "check"))
+    yield Part("fuzz", make("-k", "-j2", "fuzz"))
     yield from python_parts(main)
+    yield Part("sanitize address", make("sanitize-address"))
+    yield Part("sanitize thread", make("sanitize-thread"))
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
     yield Part("docs", make("check-docs"))
