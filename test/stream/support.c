@@ -10,7 +10,11 @@ check_failed(const char *file, int line, const char *condition)
 {
     fflush(stdout);
     fprintf(stderr, "%s:%d: %s\n", file, line, condition);
+#if defined(STREAM_FUZZ)
+    abort(); /* libFuzzer then keeps the input */
+#else
     _exit(1);
+#endif
 }
 
 /* ---- Memory ---- */
