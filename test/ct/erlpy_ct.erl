@@ -129,6 +129,8 @@ threads() ->
 
 %% A node of its own with the code of this one.  Linked to the calling process.
 peer(Name, Options) ->
+    os:getenv("ERLPY_SANITIZER") =:= "thread" andalso
+        throw({skip, "nodes cannot be started under ThreadSanitizer"}),
     Code = [Dir || Dir <- code:get_path(), filename:basename(Dir) =/= "."],
     {ok, Peer, Node} = peer:start_link(Options#{
         name => peer:random_name(Name),
