@@ -99,7 +99,8 @@ void job_reply(job *j, ErlNifEnv *env, ERL_NIF_TERM result);
  * `caller_env` is that of the running NIF, NULL on our own threads. */
 void job_fail(ErlNifEnv *caller_env, job *j, ERL_NIF_TERM reason);
 /* The request has been read, or never will be: lets go of what it refers to.  By the
- * thread that runs the job or has taken it out of the queue.  May notify (nif_env.h). */
+ * thread that runs the job or has taken it out of the queue.  May notify (nif_env.h).
+ */
 void job_drop_request(job *j);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "fork.h"
 #include "interpreter.h"
+#include "nif_env.h"
 
 nif_shared *rt;
 
@@ -37,9 +38,7 @@ nif_shared_open(void)
     if (pthread_key_create(&made->worker_key, NULL) != 0) {
         goto no_worker_key;
     }
-    if (pthread_key_create(&made->env_key, NULL) != 0) {
-        goto no_env_key;
-    }
+    made->env_here = nif_env_of_thread;
     if (!nif_fork_prepare()) {
         goto no_handlers;
     }
@@ -49,8 +48,6 @@ nif_shared_open(void)
     rt = made;
     return true;
 no_handlers:
-    pthread_key_delete(made->env_key);
-no_env_key:
     pthread_key_delete(made->worker_key);
 no_worker_key:
     free(made);

@@ -44,7 +44,9 @@ typedef struct nif_shared {
 
     /* What a thread is to all copies (a _Thread_local would be one a copy). */
     pthread_key_t worker_key; /* executor.c: the worker that it is, or NULL */
-    pthread_key_t env_key; /* nif_env.c: the environment of the NIF it is in, or NULL */
+    /* nif_env.c of the first copy: where the environment of the NIF is that the calling
+     * thread is in.  A thread local, since each write sets it. */
+    ErlNifEnv **(*env_here)(void);
 
     /* runtime.c */
     pthread_mutex_t lock;

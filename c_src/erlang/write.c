@@ -291,14 +291,13 @@ read_element(ErlNifEnv *env, ERL_NIF_TERM term, list_element *element)
     const ERL_NIF_TERM *pair;
     ErlNifUInt64 held = 0;
     ErlNifBinary binary;
-    if (enif_get_tuple(env, term, &arity, &pair)) {
-        if (arity != 2 || !enif_get_uint64(env, pair[1], &held)) {
+    if (!enif_inspect_binary(env, term, &binary)) {
+        if (!enif_get_tuple(env, term, &arity, &pair) || arity != 2 ||
+            !enif_inspect_binary(env, pair[0], &binary) ||
+            !enif_get_uint64(env, pair[1], &held)) {
             return false;
         }
         term = pair[0];
-    }
-    if (!enif_inspect_binary(env, term, &binary)) {
-        return false;
     }
     *element = (list_element){term, binary.data, binary.size, held};
     return true;
@@ -408,6 +407,17 @@ write_more_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return answer;
 }
 
+/* Known before the rest of a long list is gone through. */
+static bool
+is_full(stream *s)
+{
+    stream_info info;
+    stream_get_info(s, &info);
+    bool over = info.written_offset - info.read_offset >= info.high_bytes;
+    return info.writer == STREAM_WRITER_OPEN && info.reader == STREAM_READER_OPEN &&
+           (info.parked != 0 || (over && info.waiters == 0));
+}
+
 static ERL_NIF_TERM
 write_list(ErlNifEnv *env, const list_write *write, ERL_NIF_TERM list)
 {
@@ -416,6 +426,10 @@ write_list(ErlNifEnv *env, const list_write *write, ERL_NIF_TERM list)
     stream_status status = batch_slice(env, write->handle->copies, &batch, &place);
     if (status != STREAM_AGAIN) {
         return finish_list(env, write, &batch, status);
+    }
+    if (enif_is_identical(write->ref, nif_am.am_none) && is_full(write->handle->s)) {
+        stream_batch_clear(&batch);
+        return nif_am.am_busy;
     }
     write_task *task = enif_alloc_resource(task_type, sizeof *task);
     if (task == NULL) {
@@ -429,17 +443,6 @@ write_list(ErlNifEnv *env, const list_write *write, ERL_NIF_TERM list)
 
 /* ---- The functions ---- */
 
-/* Known before a list is gone through. */
-static bool
-is_full(stream *s)
-{
-    stream_info info;
-    stream_get_info(s, &info);
-    bool over = info.written_offset - info.read_offset >= info.high_bytes;
-    return info.writer == STREAM_WRITER_OPEN && info.reader == STREAM_READER_OPEN &&
-           (info.parked != 0 || (over && info.waiters == 0));
-}
-
 static ERL_NIF_TERM
 write_data(ErlNifEnv *env, buffer_handle *handle, const ERL_NIF_TERM argv[])
 {
@@ -449,15 +452,13 @@ write_data(ErlNifEnv *env, buffer_handle *handle, const ERL_NIF_TERM argv[])
         if (!enif_is_list(env, argv[1])) {
             return enif_make_badarg(env);
         }
-        return is_full(handle->s) ? nif_am.am_busy : write_list(env, &write, argv[1]);
+        return write_list(env, &write, argv[1]);
     }
     if (binary.size < ADOPT_MIN_BYTES) {
         return status_term(env, stream_append(handle->s, binary.data, binary.size));
     }
     if (handle->copies) {
-        return is_full(handle->s)
-                   ? nif_am.am_busy
-                   : write_list(env, &write, enif_make_list1(env, argv[1]));
+        return write_list(env, &write, enif_make_list1(env, argv[1]));
     }
     return status_term(env, adopt_binary(env, handle->s, argv[1]));
 }
@@ -470,9 +471,10 @@ buffer_write_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     if (handle == NULL) {
         return enif_make_badarg(env);
     }
-    ErlNifEnv *before = nif_env_enter(env);
+    ErlNifEnv **here = nif_env_here();
+    *here = env;
     ERL_NIF_TERM answer = write_data(env, handle, argv);
-    nif_env_leave(before);
+    *here = NULL;
     return answer;
 }
 
