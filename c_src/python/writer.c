@@ -248,6 +248,7 @@ await_decision(PyObject *self, waiting_write *write)
         Py_END_ALLOW_THREADS
     } while (status == STREAM_INTERRUPTED && PyErr_CheckSignals() == 0);
     if (status == STREAM_INTERRUPTED) {
+        /* It may have been let in while the handler ran: the exception comes anyway. */
         Py_BEGIN_ALLOW_THREADS
         give_up(write, STREAM_INTERRUPTED);
         Py_END_ALLOW_THREADS
