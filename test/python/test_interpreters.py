@@ -18,6 +18,23 @@ except io.UnsupportedOperation:
     pass
 else:
     raise AssertionError("did not raise")
+writer = erlang.testing.Writer(high_watermark=1)
+buf = writer.buffer
+buf.settimeout(0)
+try:
+    buf.read()
+except TimeoutError:
+    writer.write(b"half")
+try:
+    writer.write(b"more", timeout=0.01)
+except TimeoutError:
+    writer.abort("why")
+try:
+    buf.read()
+except erlang.BufferAborted as error:
+    assert error.reason == "why" and buf.read(9) == b"half"
+else:
+    raise AssertionError("did not raise")
 """
 
 SHARED_GIL = """
