@@ -202,6 +202,14 @@ executor__recruit_locked(executor *ex)
     return w;
 }
 
+worker *
+executor__recruit_for_job_locked(executor *ex)
+{
+    return executor__may_take_locked(ex, executor__busy_locked(ex) + 1)
+               ? executor__recruit_locked(ex)
+               : NULL;
+}
+
 /* ---- The queue ---- */
 
 /* Between `before` and `after`, the ends of the queue when NULL. */
@@ -267,8 +275,9 @@ submit_to_queue_unlock(executor *ex, job *j)
 {
     bool lacking = queue_locked(ex, j);
     ex->submitter = platform_processor();
-    worker *w =
-        ex->active < runtime_parallelism() ? executor__recruit_locked(ex) : NULL;
+    worker *w = ex->active < runtime_parallelism()
+                    ? executor__recruit_for_job_locked(ex)
+                    : NULL;
     j->queued_ns = w != NULL ? 0 : platform_now_ns();
     pthread_mutex_unlock(&ex->lock);
     executor__wake(w);

@@ -113,6 +113,8 @@ void executor__add_worker_locked(worker *w);
 void executor__remove_worker_locked(worker *w);
 /* An idle worker that now counts as active, or NULL; wake it after unlocking. */
 worker *executor__recruit_locked(executor *ex);
+/* The same for the next job, if there is one that it may take. */
+worker *executor__recruit_for_job_locked(executor *ex);
 /* Calls `look` with each executor that lives; none comes or goes meanwhile. */
 void executor__for_each(void (*look)(executor *ex, void *arg), void *arg);
 
@@ -129,6 +131,22 @@ static inline bool
 executor__may_grow_locked(const executor *ex)
 {
     return !ex->context && ex->state == EXECUTOR_OPEN && ex->threads < ex->limit;
+}
+
+/* There is a job for one of `busy` workers that do not idle.  Those who were started
+ * for a chain beyond the limit leave the others' jobs alone. */
+static inline bool
+executor__may_take_locked(const executor *ex, unsigned busy)
+{
+    return ex->first != NULL &&
+           (ex->context || ex->first->chain != NULL || busy <= ex->limit);
+}
+
+/* Workers that count against the limit. */
+static inline unsigned
+executor__busy_locked(const executor *ex)
+{
+    return ex->threads - ex->count[WORKER_IDLE];
 }
 
 /* ---- worker.c ---- */

@@ -127,7 +127,7 @@ static size_t
 recruit_hands_locked(executor *ex, size_t hands)
 {
     worker *w;
-    while (hands > 0 && (w = executor__recruit_locked(ex)) != NULL) {
+    while (hands > 0 && (w = executor__recruit_for_job_locked(ex)) != NULL) {
         executor__wake(w);
         hands--;
     }
@@ -148,7 +148,7 @@ start_hands(executor *ex, size_t hands)
 static bool
 is_behind_locked(const executor *ex)
 {
-    return ex->first != NULL &&
+    return executor__may_take_locked(ex, executor__busy_locked(ex) + 1) &&
            (ex->workers[WORKER_IDLE] != NULL || executor__may_grow_locked(ex));
 }
 

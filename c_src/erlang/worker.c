@@ -41,8 +41,8 @@ executor_wait_begin(void)
     worker *other = NULL;
     pthread_mutex_lock(&ex->lock);
     executor__set_worker_locked(w, WORKER_PARKED, w->stuck);
-    if (ex->first != NULL && ex->active < runtime_parallelism()) {
-        other = executor__recruit_locked(ex);
+    if (ex->active < runtime_parallelism()) {
+        other = executor__recruit_for_job_locked(ex);
     }
     bool lacking = lacks_hands_locked(ex);
     job *j = w->running;
@@ -196,7 +196,7 @@ await_job(worker *w)
     while (stay && j == NULL) {
         if (!may_stay_locked(w)) {
             stay = false;
-        } else if (ex->first != NULL) {
+        } else if (executor__may_take_locked(ex, executor__busy_locked(ex))) {
             j = begin_next_locked(w);
         } else {
             stay = idle_locked(w);
@@ -222,8 +222,9 @@ next_job_gil(worker *w, job *done)
         return NULL;
     }
     job *j = NULL;
-    if (ex->first != NULL && w->generation == ex->generation &&
-        done->cancel == CANCEL_NONE && done->watch == NULL) {
+    if (executor__may_take_locked(ex, executor__busy_locked(ex)) &&
+        w->generation == ex->generation && done->cancel == CANCEL_NONE &&
+        done->watch == NULL) {
         executor__end_job_locked(w, done);
         j = begin_next_locked(w);
     }

@@ -46,6 +46,7 @@ groups() ->
             chain_between_contexts,
             chain_with_every_base_thread_taken,
             chain_at_max_threads,
+            chain_overtakes_what_is_queued,
             chain_behind_threads_that_sleep,
             chain_through_a_thread_of_python,
             chains_side_by_side,
@@ -403,6 +404,33 @@ chain_at_max_threads(Config) ->
     {ok, 1} = py:await(Ref, 10000),
     %% Those beyond the base go away.
     ok = erlpy_ct:eventually(fun() -> maps:get(threads, py:info()) =< 2 end, 10_000).
+
+%% The threads that a chain has beyond the limit are for the chain alone, and calls that
+%% queue at the limit are not in its way.
+chain_overtakes_what_is_queued(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 1}, {max_threads, 2}]),
+    ok = register_waiting(wait),
+    ok = register_bounce(bounce, [pool]),
+    ok = py:register_function(start, fun() ->
+        {ok, <<"go">>} = py:call(ct_callbacks, call, [wait, []]),
+        {ok, 20} = bounce(pool, bounce, 20),
+        {ok, Value} = py:call(ct_callbacks, call, [wait, []]),
+        Value
+    end),
+    First = blocked_readers(1),
+    Ref = py:spawn_call(ct_callbacks, call, [start, []]),
+    Pid = running(wait),
+    Bufs = [begin {ok, Buf} = py_buffer:new(), Buf end || _ <- lists:seq(1, 10)],
+    Refs = [py:spawn_call(ct_callbacks, read, [Buf]) || Buf <- Bufs],
+    Pid ! {value, go},
+    Again = running(wait),
+    #{queued := 10} = py:info(),
+    0 = lists:sum([maps:get(waiting_readers, py_buffer:info(Buf)) || Buf <- Bufs]),
+    Again ! {value, 1},
+    {ok, 1} = py:await(Ref, 10000),
+    ok = erlpy_ct:eventually(fun() -> maps:get(queued, py:info()) =:= 9 end),
+    ok = release(First),
+    ok = release({Bufs, Refs}).
 
 %% Every thread there may be sits where nobody sees it.
 chain_behind_threads_that_sleep(Config) ->
