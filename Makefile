@@ -72,6 +72,11 @@ sanitize-address sanitize-thread: sanitize-%: all
 	@tools/sanitize $* canaries
 	@tools/sanitize $* suites $(SUITE)
 
+SOAK_MINUTES ?= 60
+
+soak: all
+	@test/soak/run $(SOAK_MINUTES)
+
 bench:
 	@tools/install build
 	+@$(MAKE) --no-print-directory all

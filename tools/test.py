@@ -197,7 +197,12 @@ def common_test(name, python, tree):
     if tree is None:
         yield Part(name, make("ct"))
     else:
-        yield Part(name, ["tools/in-copy", tree, *make("ct", f"PYTHON={python}")])
+        # The full run of the stress suite is that of the main Python.
+        yield Part(
+            name,
+            ["tools/in-copy", tree, *make("ct", f"PYTHON={python}")],
+            {"STRESS_OPERATIONS": "100000"},
+        )
 
 
 def parts(main):

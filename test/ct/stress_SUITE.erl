@@ -2,7 +2,7 @@
 %% buffers closed and aborted, calls time out and are interrupted, contexts come and go, the
 %% application stops and starts.  At the end nothing is left, and everything works.
 %%
-%%   STRESS_OPERATIONS   how many (default 100000; the full run: 1000000)
+%%   STRESS_OPERATIONS   how many (default 1000000)
 %%   STRESS_SEED         the seed of an earlier run, which is printed first
 -module(stress_SUITE).
 
@@ -28,10 +28,10 @@ end_per_suite(_Config) ->
 random_operations(_Config) ->
     Seed = number("STRESS_SEED", erlang:unique_integer([positive]) +
                                      erlang:system_time(microsecond) rem 1_000_000_000),
-    Count = number("STRESS_OPERATIONS", 100_000),
+    Count = number("STRESS_OPERATIONS", 1_000_000),
     io:format(user, "stress: STRESS_SEED=~b STRESS_OPERATIONS=~b~n", [Seed, Count]),
     %% What a first run leaves are caches and the arenas of the allocators.
-    run(Seed + 1, max(Count div 5, 20_000)),
+    run(Seed + 1, Count div 5),
     {Before, Processes} = {state(), processes()},
     Counts = run(Seed, Count),
     io:format(user, "stress: ~b operations: ~0p~n", [lists:sum(maps:values(Counts)), Counts]),

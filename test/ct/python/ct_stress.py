@@ -77,6 +77,18 @@ def read(buf, seed, steps):
     return total
 
 
+def read_slowly(buf, seed):
+    """All of a stream, with pauses."""
+    rng = random.Random(seed)
+    total = 0
+    while piece := buf.read(rng.choice([1000, 65536, 300000])):
+        check(piece[:5000])
+        total += len(piece)
+        if rng.randrange(20) == 0:
+            time.sleep(rng.random() / 50)
+    return total
+
+
 def fail(n):
     raise ValueError(n)
 
