@@ -14,6 +14,8 @@
 -define(CONTEXTS, {erlpy, contexts}).
 %% How long a stop waits for Python threads that are in the middle of something.
 -define(STOP_TIMEOUT, 2000).
+%% A C function that was left behind by a stop may keep the GIL for ever.
+-define(START_TIMEOUT, 30000).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
@@ -79,6 +81,7 @@ start_python() ->
         ok ->
             receive
                 {erlpy, started, Result} -> Result
+            after ?START_TIMEOUT -> {error, <<"Python does not answer">>}
             end;
         {error, _} = Error ->
             Error

@@ -8,7 +8,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(WITHIN, 5000).
+-define(WITHIN, 10000).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
@@ -64,7 +64,8 @@ groups() ->
             stop_ends_collected_contexts,
             stop_leaves_what_cannot_end,
             stuck_is_counted,
-            node_stops_whatever_python_does
+            node_stops_whatever_python_does,
+            start_beside_a_lost_gil
         ]},
         {races, [], [
             race_timeouts_on_a_context,
@@ -644,6 +645,21 @@ node_stops_whatever_python_does(Config) ->
         end,
         Cases
     ).
+
+%% Python is lost then, but nothing hangs for it.
+start_beside_a_lost_gil(Config) ->
+    {Peer, _} = erlpy_ct:peer(?FUNCTION_NAME, #{}),
+    There = fun(M, F, A) -> peer:call(Peer, M, F, A, 45000) end,
+    ok = There(erlpy_ct, start, [Config, []]),
+    {error, timeout} = There(py, call, [ct_cancel, hold_gil_for_ever, [self()], #{}, 500]),
+    ok = erlpy_ct:eventually(fun() -> maps:get(stuck, There(py, info, [])) =:= 1 end),
+    {error, timeout} = There(py, call, [math, sqrt, [16], #{}, 100]),
+    {Stopped, ok} = erlpy_ct:timed(fun() -> There(application, stop, [erlpy]) end),
+    true = Stopped < 4000,
+    {error, not_started} = There(py, eval, ["1"]),
+    {error, {Reason, _}} = There(application, start, [erlpy]),
+    true = string:find(io_lib:format("~p", [Reason]), "does not answer") =/= nomatch,
+    ok = peer:stop(Peer).
 
 %% ---- Races ----------------------------------------------------------------------------------
 %%
