@@ -2,6 +2,8 @@
 #include "test.h"
 #include "../../c_src/stream/alloc.h"
 
+#include <limits.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -396,7 +398,51 @@ crew_join(struct crew *crew)
     crew->count = 0;
 }
 
-/* ---- Random numbers ---- */
+void
+await_count(atomic_uint *count, unsigned value)
+{
+    for (unsigned looks = 0; *count < value; looks++) {
+        if (looks < 2000) {
+            platform_relax();
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+void
+turns_begin(struct turns *turns)
+{
+    turns->now = 0;
+    turns->until_ns = platform_now_ns() + 2000 * MS;
+}
+
+bool
+turns_go_on(struct turns *turns, unsigned turn, unsigned most)
+{
+    if (turn <= most && platform_now_ns() < turns->until_ns) {
+        return true;
+    }
+    turns->now = UINT_MAX;
+    return false;
+}
+
+bool
+turns_await(struct turns *turns, unsigned turn)
+{
+    await_count(&turns->now, turn);
+    return turns->now != UINT_MAX;
+}
+
+/* ---- Time and random numbers ---- */
+
+int64_t
+cpu_ns(void)
+{
+    struct timespec time;
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0);
+    return (int64_t)time.tv_sec * 1000 * MS + time.tv_nsec;
+}
 
 uint64_t
 choose(struct choices *choices, uint64_t below)

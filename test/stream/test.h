@@ -127,7 +127,22 @@ struct crew {
 void crew_add(struct crew *crew, void *(*work)(void *), void *arg);
 void crew_join(struct crew *crew);
 
-/* ---- Random numbers ---- */
+/* Two threads that race again and again: the leader calls the turns, the other awaits
+ * them.  They end after so many, or after two seconds on a busy machine. */
+struct turns {
+    atomic_uint now;
+    int64_t until_ns;
+};
+
+void turns_begin(struct turns *turns);
+bool turns_go_on(struct turns *turns, unsigned turn, unsigned most);
+bool turns_await(struct turns *turns, unsigned turn);
+void await_count(atomic_uint *count, unsigned value);
+
+/* ---- Time and random numbers ---- */
+
+/* That the calling thread has used. */
+int64_t cpu_ns(void);
 
 /* Choices come from a seed, or from bytes that a fuzzer made up. */
 struct choices {

@@ -256,24 +256,20 @@ enum { WATCH_RACES = 1500 * SCALE, READS_FIRST = 40 };
 
 struct watch_race {
     stream *s;
-    atomic_uint turn, ready, done;
+    struct turns turns; /* two a race */
+    atomic_uint ready, done;
 };
 
 static void *
 race_to_read(void *arg)
 {
     struct watch_race *race = arg;
-    for (unsigned i = 1; i <= WATCH_RACES; i++) {
-        while (race->turn < 2 * i - 1) {
-            sched_yield();
-        }
+    for (unsigned i = 1; turns_await(&race->turns, 2 * i - 1); i++) {
         for (int reads_first = READS_FIRST; reads_first > 0; reads_first--) {
             drain(race->s, 1);
         }
         race->ready = i;
-        while (race->turn < 2 * i) {
-            platform_relax();
-        }
+        await_count(&race->turns.now, 2 * i);
         drain(race->s, 1);
         race->done = i;
     }
@@ -288,8 +284,9 @@ run_watch_race(bool watch_first)
     struct crew crew = {0};
     struct choices choices = {.state = 31};
     char bytes[READS_FIRST + 1] = "";
+    turns_begin(&race.turns);
     crew_add(&crew, race_to_read, &race);
-    for (unsigned i = 1; i <= WATCH_RACES; i++) {
+    for (unsigned i = 1; turns_go_on(&race.turns, i, WATCH_RACES); i++) {
         struct watch watch;
         stream *s = race.s = stream_unknown();
         CHECK(stream_append(s, bytes, sizeof bytes) == STREAM_OK);
@@ -298,12 +295,10 @@ run_watch_race(bool watch_first)
         } else {
             stream_end(s);
         }
-        race.turn = 2 * i - 1;
-        while (race.ready < i) {
-            sched_yield();
-        }
+        race.turns.now = 2 * i - 1;
+        await_count(&race.ready, i);
         uint64_t pause = choose(&choices, 8);
-        race.turn = 2 * i;
+        race.turns.now = 2 * i;
         while (pause-- > 0) {
             platform_relax();
         }
@@ -312,9 +307,7 @@ run_watch_race(bool watch_first)
         } else {
             start_watch(s, &watch);
         }
-        while (race.done < i) {
-            platform_relax();
-        }
+        await_count(&race.done, i);
         CHECK(told(&watch, STREAM_OK));
         stream_release(s);
     }

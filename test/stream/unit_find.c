@@ -85,13 +85,13 @@ time_of_polling(size_t pieces)
     static uint8_t piece[4096];
     stream *s = stream_unknown();
     uint64_t found;
-    int64_t begin = platform_now_ns();
+    int64_t begin = cpu_ns();
     for (size_t i = 0; i < pieces; i++) {
         CHECK(stream_adopt(s, piece, sizeof piece, release_nothing, NULL) == STREAM_OK);
         CHECK(stream_find(s, "boundary", 8, 0, stream_available(s), &found) ==
               STREAM_AGAIN);
     }
-    int64_t took = platform_now_ns() - begin;
+    int64_t took = cpu_ns() - begin;
     stream_release(s);
     return took;
 }
@@ -175,9 +175,9 @@ test_unit_scan_is_never_quadratic(void)
     for (size_t i = 0; i < hay_size; i += needle_size) {
         hay[i] = 'b';
     }
-    int64_t begin = platform_now_ns();
+    int64_t begin = cpu_ns();
     CHECK(stream__scan(hay, hay_size, needle, needle_size) == NULL);
-    CHECK(platform_now_ns() - begin < INT64_C(1000000000));
+    CHECK(cpu_ns() - begin < INT64_C(1000000000));
     free(hay);
     free(needle);
 }

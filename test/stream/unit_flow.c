@@ -389,7 +389,7 @@ test_unit_unpark_passes_the_turn_on(void)
 /* A write that parks while a reader comes down looks once more itself. */
 struct room_race {
     stream *s;
-    atomic_uint turn;
+    struct turns turns;
 };
 
 enum { RACES = 2000 * SCALE };
@@ -398,10 +398,7 @@ static void *
 race_to_drain(void *arg)
 {
     struct room_race *race = arg;
-    for (unsigned i = 1; i <= RACES; i++) {
-        while (race->turn < i) {
-            platform_relax();
-        }
+    for (unsigned i = 1; turns_await(&race->turns, i); i++) {
         drain(race->s, 1);
     }
     return NULL;
@@ -425,14 +422,15 @@ run_room_race(bool watched)
     if (watched) {
         stream_watch(race.s, &watcher);
     }
+    turns_begin(&race.turns);
     crew_add(&crew, race_to_drain, &race);
-    for (unsigned i = 1; i <= RACES; i++) {
+    for (unsigned i = 1; turns_go_on(&race.turns, i, RACES); i++) {
         struct parked_write write;
         stream_batch batch = STREAM_BATCH_INIT;
         write_text(race.s, "x");
         CHECK(stream_batch_append(&batch, "y", 1) == STREAM_OK);
         uint64_t pause = choose(&choices, 20);
-        race.turn = i;
+        race.turns.now = i;
         while (pause-- > 0) {
             platform_relax();
         }
@@ -491,7 +489,8 @@ void
 test_unit_refused_while_it_comes_in(void)
 {
     struct choices choices = {.state = 61};
-    for (int round = 0; round < 60 * SCALE; round++) {
+    int64_t until = platform_now_ns() + 2000 * MS;
+    for (int round = 0; round < 60 * SCALE && platform_now_ns() < until; round++) {
         stream *s = stream_with_marks(1, 0);
         stream_batch batch = STREAM_BATCH_INIT;
         struct parked_write write;

@@ -112,7 +112,7 @@ test_unit_cancelled_reader_lets_nobody_in(void)
 struct token_race {
     stream *s;
     stream_token token;
-    atomic_uint turn;
+    struct turns turns;
     uint64_t pause_below;
 };
 
@@ -123,10 +123,7 @@ race_to_raise(void *arg)
 {
     struct token_race *race = arg;
     struct choices choices = {.state = 41};
-    for (unsigned i = 1; i <= TOKEN_RACES; i++) {
-        while (race->turn < i) {
-            platform_relax();
-        }
+    for (unsigned i = 1; turns_await(&race->turns, i); i++) {
         for (uint64_t pause = choose(&choices, race->pause_below); pause > 0; pause--) {
             platform_relax();
         }
@@ -143,9 +140,10 @@ test_unit_token_while_the_wait_begins(void)
     struct token_race race = {.s = stream_unknown(), .pause_below = 20};
     struct crew crew = {0};
     stream_token_init(&race.token);
+    turns_begin(&race.turns);
     crew_add(&crew, race_to_raise, &race);
-    for (unsigned i = 1; i <= TOKEN_RACES; i++) {
-        race.turn = i;
+    for (unsigned i = 1; turns_go_on(&race.turns, i, TOKEN_RACES); i++) {
+        race.turns.now = i;
         CHECK(wait_with(race.s, 1, STREAM_FOREVER, &race.token) == STREAM_CANCELLED);
         stream_token_clear(&race.token);
     }
@@ -194,10 +192,7 @@ static void *
 race_to_write(void *arg)
 {
     struct token_race *race = arg;
-    for (unsigned i = 1; i <= TOKEN_RACES / 4; i++) {
-        while (race->turn < i) {
-            platform_relax();
-        }
+    for (unsigned i = 1; turns_await(&race->turns, i); i++) {
         CHECK(stream_append(race->s, "x", 1) == STREAM_OK);
     }
     return NULL;
@@ -211,11 +206,12 @@ test_unit_token_beside_news_and_deadline(void)
     struct crew crew = {0};
     struct choices choices = {.state = 51};
     stream_token_init(&race.token);
+    turns_begin(&race.turns);
     crew_add(&crew, race_to_write, &race);
-    for (unsigned i = 1; i <= TOKEN_RACES / 4; i++) {
+    for (unsigned i = 1; turns_go_on(&race.turns, i, TOKEN_RACES / 4); i++) {
         uint64_t position = stream_position(race.s);
         stream_status status = STREAM_TIMEDOUT;
-        race.turn = i;
+        race.turns.now = i;
         if (choose(&choices, 2) == 0) {
             stream_token_raise(&race.token);
         }
