@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "../stream/platform.h"
 #include "shared.h"
 
 /* Those that a thread causes itself: whoever handles them (faulthandler) means to. */
@@ -57,6 +58,7 @@ static void
 in_child(void)
 {
     atomic_store(&rt->forked, true);
+    platform_become_child();
     drop_handlers_of_node();
     after_fork();
 }

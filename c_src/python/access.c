@@ -4,25 +4,17 @@
  */
 #include "internal.h"
 
-#include <unistd.h>
-
 #include "../stream/platform.h"
-
-/* Longer than the lock is ever held. */
-#define CHILD_LOCK_NS 1000000000
 
 /* The holder may be a thread that only the parent has: the lock stays taken then, and
  * what it guards may be half-way. */
 static void
 lock_in_child(stream *s)
 {
-    int64_t until_ns = platform_now_ns() + CHILD_LOCK_NS;
+    int64_t until_ns = platform_now_ns() + PLATFORM_CHILD_LOCK_NS;
     while (!stream_reader_trylock(s)) {
         if (platform_now_ns() > until_ns) {
-            static const char why[] =
-                "erlpy: a thread was reading the buffer when this child was made\n";
-            (void)!write(STDERR_FILENO, why, sizeof why - 1);
-            _exit(1);
+            platform_end_child();
         }
         Py_BEGIN_ALLOW_THREADS
         platform_relax();

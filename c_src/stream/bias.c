@@ -102,11 +102,15 @@ bias_lock_slow(bias_lock *lock)
     if (atomic_load_explicit(&lock->favourite, memory_order_relaxed) != 0) {
         take_favour_back(lock);
     }
+    int64_t until_ns = platform_lock_deadline_ns();
     for (unsigned looks = 0; is_inside(lock); looks++) {
         if (looks < LOOKS) {
             platform_relax();
-        } else {
-            sched_yield();
+            continue;
+        }
+        sched_yield();
+        if (until_ns != INT64_MAX && platform_now_ns() > until_ns) {
+            platform_end_child();
         }
     }
     come_in(lock);

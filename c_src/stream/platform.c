@@ -59,6 +59,7 @@ struct platform_room {
     atomic_bool fence_registered;
     atomic_int spinners;
     atomic_int processors; /* 0: not asked yet */
+    atomic_bool child;     /* of a fork, with locks that nobody will release */
 };
 
 static platform_room own_room;
@@ -74,6 +75,29 @@ void
 platform_set_room(platform_room *other)
 {
     room = other;
+}
+
+void
+platform_become_child(void)
+{
+    atomic_store_explicit(&room->child, true, memory_order_relaxed);
+}
+
+int64_t
+platform_lock_deadline_ns(void)
+{
+    return atomic_load_explicit(&room->child, memory_order_relaxed)
+               ? platform_now_ns() + PLATFORM_CHILD_LOCK_NS
+               : INT64_MAX;
+}
+
+void
+platform_end_child(void)
+{
+    static const char why[] =
+        "erlpy: a thread was using the buffer when this child was made\n";
+    (void)!write(STDERR_FILENO, why, sizeof why - 1);
+    _exit(1);
 }
 
 static int
@@ -229,9 +253,12 @@ platform_lock_wait(platform_lock *lock)
             return;
         }
     }
+    int64_t until_ns = platform_lock_deadline_ns();
     /* Taken as 2: others may sleep, which only this thread's unlock would tell. */
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0) {
-        futex_wait(&lock->word, 2, INT64_MAX);
+        if (futex_wait(&lock->word, 2, until_ns) != 0 && errno == ETIMEDOUT) {
+            platform_end_child();
+        }
     }
 }
 

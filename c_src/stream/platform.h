@@ -42,6 +42,17 @@ typedef struct platform_room platform_room;
 platform_room *platform_get_room(void);
 void platform_set_room(platform_room *other);
 
+/* This process is a child by fork of one that had other threads: a lock that one of
+ * those held stays taken, and what it guards may be half-way.  From now on whoever has
+ * waited PLATFORM_CHILD_LOCK_NS for one, longer than any is ever held, ends the
+ * process.  (Not where locks are pthread mutexes: there it waits.) */
+#define PLATFORM_CHILD_LOCK_NS 1000000000
+void platform_become_child(void);
+/* When to give a lock up for lost: INT64_MAX if this is no such child. */
+int64_t platform_lock_deadline_ns(void);
+/* Says so and exits with status 1. */
+_Noreturn void platform_end_child(void);
+
 /* Makes every running thread of the process execute a full memory fence.  To be called
  * only when platform_has_fence_all_threads(), which is so when the system can and
  * platform_prepare() has been called.  That one may take ten milliseconds. */

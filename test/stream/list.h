@@ -58,6 +58,7 @@ TEST(unit, wait_sleeps_through_what_is_too_little)
 TEST(unit, wait_is_interrupted)
 TEST(unit, event)
 TEST(unit, bias_lock_favours_who_comes_often)
+TEST(unit, child_ends_at_a_lost_lock)
 
 TEST(unit, marks_have_a_gap)
 TEST(unit, room_at_the_exact_marks)

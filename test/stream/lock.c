@@ -2,6 +2,8 @@
 #include "test.h"
 
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_THREAD__)
 #    define ROUNDS 2000
@@ -65,6 +67,54 @@ test_unit_bias_lock_favours_who_comes_often(void)
     take_turns(&lock, lock.turns_needed);
     CHECK(is_favoured(&lock) == platform_has_fence_all_threads());
     bias_lock_destroy(&lock);
+}
+
+#if PLATFORM_FUTEX
+static void *
+wait_for_lock(void *lock)
+{
+    platform_lock_take(lock);
+    return NULL;
+}
+
+/* How a child ends in which a thread waits for a lock that the parent has taken. */
+static int
+status_of_child(void *(*work)(void *), void *lock)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        platform_become_child();
+        in_another_thread(work, lock);
+        _exit(0);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    return status;
+}
+#endif
+
+void
+test_unit_child_ends_at_a_lost_lock(void)
+{
+#if PLATFORM_FUTEX
+    platform_lock taken;
+    bias_lock favoured;
+    platform_lock_init(&taken);
+    platform_lock_take(&taken);
+    bias_lock_init(&favoured);
+    take_turns(&favoured, favoured.turns_needed);
+    bias_lock_take(&favoured);
+    int statuses[] = {status_of_child(wait_for_lock, &taken),
+                      status_of_child(one_turn, &favoured)};
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(WIFEXITED(statuses[i]) && WEXITSTATUS(statuses[i]) == 1);
+    }
+    bias_unlock(&favoured);
+    bias_lock_destroy(&favoured);
+    platform_unlock(&taken);
+    platform_lock_destroy(&taken);
+#endif
 }
 
 struct rounds {
