@@ -65,6 +65,35 @@ runtime_spawn_thread(void *(*body)(void *), void *arg)
     return failed == 0;
 }
 
+typedef struct helper {
+    void *(*body)(void *);
+    void *arg;
+} helper;
+
+static void *
+helper_main(void *arg)
+{
+    helper task = *(helper *)arg;
+    free(arg);
+    runtime_name_thread("erlpy_helper");
+    return task.body(task.arg);
+}
+
+bool
+runtime_spawn_helper(void *(*body)(void *), void *arg)
+{
+    helper *task = malloc(sizeof *task);
+    if (task == NULL) {
+        return false;
+    }
+    *task = (helper){body, arg};
+    if (runtime_spawn_thread(helper_main, task)) {
+        return true;
+    }
+    free(task);
+    return false;
+}
+
 /* ---- Small shared counters ---- */
 
 unsigned

@@ -75,6 +75,8 @@ void runtime_thread_ended(uint64_t epoch);
 /* Detached, with a stack that is large enough for Python.  False: there are too many.
  */
 bool runtime_spawn_thread(void *(*body)(void *), void *arg);
+/* The same for a piece of work without Python. */
+bool runtime_spawn_helper(void *(*body)(void *), void *arg);
 void runtime_name_thread(const char *name);
 
 typedef struct runtime_info {

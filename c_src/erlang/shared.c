@@ -6,6 +6,7 @@
 #include "fork.h"
 #include "interpreter.h"
 #include "nif_env.h"
+#include "runtime.h"
 
 nif_shared *rt;
 
@@ -35,6 +36,7 @@ nif_shared_open(void)
     made->layout = built.layout;
     made->python_abi = interpreter_abi();
     made->platform = platform_get_room();
+    platform_set_spawner(runtime_spawn_helper);
     if (pthread_key_create(&made->worker_key, NULL) != 0) {
         goto no_worker_key;
     }

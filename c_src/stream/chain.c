@@ -9,6 +9,10 @@
  */
 #include "internal.h"
 
+/* Takes about half a millisecond: the last reference to a stream may go on a thread
+ * that others wait for. */
+#define FREED_AT_ONCE_LINKS 4096
+
 void
 stream__chain_init(stream *s)
 {
@@ -31,6 +35,26 @@ stream__chain_free(struct stream_link *link, struct stream_link *stop)
         link = next;
     }
     return capacity;
+}
+
+static void *
+free_all(void *link)
+{
+    stream__chain_free(link, NULL);
+    return NULL;
+}
+
+void
+stream__chain_discard(struct stream_link *link)
+{
+    for (int i = 0; i < FREED_AT_ONCE_LINKS && link != NULL; i++) {
+        struct stream_link *next = stream__next(link);
+        stream__segment_unpin(stream__segment_of(link));
+        link = next;
+    }
+    if (link != NULL && !platform_run_elsewhere(free_all, link)) {
+        stream__chain_free(link, NULL);
+    }
 }
 
 void

@@ -220,6 +220,9 @@ void stream__chain_init(stream *s);
 /* Drops the links from `link` up to, not including, `stop`; gives back the sum of the
  * capacities.  No lock may be held. */
 uint64_t stream__chain_free(struct stream_link *link, struct stream_link *stop);
+/* Drops all links from `link` on, which is NULL or in no chain any more; very many on
+ * another thread where the host can start one. */
+void stream__chain_discard(struct stream_link *link);
 /* Writer lock.  Puts first..last, whose offsets are right, behind the tail. */
 void stream__chain_link_locked(stream *s, struct stream_link *first,
                                struct stream_link *last);

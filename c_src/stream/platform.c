@@ -60,6 +60,7 @@ struct platform_room {
     atomic_int spinners;
     atomic_int processors; /* 0: not asked yet */
     atomic_bool child;     /* of a fork, with locks that nobody will release */
+    bool (*spawn)(void *(*body)(void *), void *arg); /* or NULL */
 };
 
 static platform_room own_room;
@@ -98,6 +99,20 @@ platform_end_child(void)
         "erlpy: a thread was using the buffer when this child was made\n";
     (void)!write(STDERR_FILENO, why, sizeof why - 1);
     _exit(1);
+}
+
+void
+platform_set_spawner(bool (*spawn)(void *(*body)(void *), void *arg))
+{
+    room->spawn = spawn;
+}
+
+bool
+platform_run_elsewhere(void *(*body)(void *), void *arg)
+{
+    return room->spawn != NULL &&
+           !atomic_load_explicit(&room->child, memory_order_relaxed) &&
+           room->spawn(body, arg);
 }
 
 static int

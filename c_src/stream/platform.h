@@ -53,6 +53,12 @@ int64_t platform_lock_deadline_ns(void);
 /* Says so and exits with status 1. */
 _Noreturn void platform_end_child(void);
 
+/* How the host starts a thread of which nobody awaits the end; before there is work for
+ * one.  False from `spawn`: it could not. */
+void platform_set_spawner(bool (*spawn)(void *(*body)(void *), void *arg));
+/* Runs body(arg) on another thread.  False: there is no way to. */
+bool platform_run_elsewhere(void *(*body)(void *), void *arg);
+
 /* Makes every running thread of the process execute a full memory fence.  To be called
  * only when platform_has_fence_all_threads(), which is so when the system can and
  * platform_prepare() has been called.  That one may take ten milliseconds. */

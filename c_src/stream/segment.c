@@ -185,6 +185,6 @@ stream_batch_holds(stream_batch *batch, size_t held_bytes)
 void
 stream_batch_clear(stream_batch *batch)
 {
-    stream__chain_free(batch->first, NULL);
+    stream__chain_discard(batch->first);
     *batch = STREAM_BATCH_INIT;
 }

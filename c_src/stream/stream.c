@@ -92,7 +92,7 @@ stream_release(stream *s)
     if (reason != NULL) {
         reason->release(reason);
     }
-    stream__chain_free(stream__next(&s->anchor), NULL);
+    stream__chain_discard(stream__next(&s->anchor));
     stream__free(s->find);
     bias_lock_destroy(&s->front.lock);
     platform_lock_destroy(&s->writer_lock);

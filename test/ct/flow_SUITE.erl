@@ -25,7 +25,7 @@ groups() ->
                     large_request_is_a_reader, stopped_call_is_none]},
         {readers, [], [read_all_needs_more, exactly_needs_more, line_needs_more]},
         {memory, [], [what_was_read_is_freed, views_pin_what_was_read, parts_count_their_whole,
-                      parked_write_keeps_its_buffer, large_stream_in_little_memory]}
+                      parked_write_keeps_its_buffer, long_streams_are_freed_elsewhere, large_stream_in_little_memory]}
     ].
 
 init_per_suite(Config) ->
@@ -555,6 +555,25 @@ parked_write_keeps_its_buffer(_Config) ->
     receive {Pid, done} -> ok end,
     {ok, <<"last">>} = py:eval("__import__('ct_flow').kept['parked'].read(10)"),
     none = call(let_go, [parked]).
+
+%% The process whose term was the last one is not held up by half a million pieces.
+long_streams_are_freed_elsewhere(_Config) ->
+    Rounds = [in_process(fun() ->
+        ok = make_and_drop(bytes(2048)),
+        {Micros, true} = timer:tc(fun() -> garbage_collect() end),
+        Micros
+    end) || _ <- [1, 2, 3]],
+    ct:pal("dropped within ~w us", [Rounds]),
+    true = lists:min(Rounds) < 25_000,
+    ok = erlpy_ct:eventually(fun() ->
+        not lists:member(<<"erlpy_helper">>, erlpy_ct:threads())
+    end).
+
+make_and_drop(Piece) ->
+    {ok, Buf} = py_buffer:new(),
+    ok = py_buffer:write(Buf, lists:duplicate(500_000, Piece)),
+    #{written := 1_024_000_000} = py_buffer:info(Buf),
+    ok.
 
 %% FLOW_BYTES: how much (4 GiB takes its time).
 large_stream_in_little_memory(Config) ->

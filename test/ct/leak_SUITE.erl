@@ -12,6 +12,7 @@ all() ->
     [
         buffers_never_read,
         buffers_read_and_dropped,
+        buffers_of_every_end,
         idle_buffer_is_small,
         calls_of_every_kind,
         failing_calls,
@@ -112,6 +113,29 @@ buffers_read_and_dropped(_Config) ->
             {ok, [<<"line\n">>, <<"xa">>, 0, <<"xab">>, Buf]} = py:call(ct_leaks, use, [Buf])
         end)
     end).
+
+%% Owners, monitors, reasons and writes that wait: each way in which a stream can end.
+buffers_of_every_end(_Config) ->
+    Large = binary:copy(<<"z">>, 5000),
+    Count = 20_000,
+    leaves_nothing(Count, fun() ->
+        times(Count, fun(N) ->
+            {ok, Buf} = py_buffer:new(#{high_watermark => 10, owner => self()}),
+            _ = py_buffer:monitor(Buf),
+            ok = py_buffer:write(Buf, Large),
+            {error, _} = py_buffer:write(Buf, [Large, "x"], N rem 2),
+            Writer = spawn(fun() -> py_buffer:write(Buf, Large) end),
+            N rem 2 =:= 0 andalso erlang:yield(),
+            end_somehow(N rem 5, Buf, Writer)
+        end)
+    end),
+    ok.
+
+end_somehow(0, Buf, _Writer) -> py_buffer:close(Buf);
+end_somehow(1, Buf, _Writer) -> py_buffer:abort(Buf, {some, <<"reason">>, [Buf]});
+end_somehow(2, _Buf, Writer) -> exit(Writer, kill);
+end_somehow(3, Buf, _Writer) -> {ok, none} = py:call(ct_buffers, invoke, [Buf, close]);
+end_somehow(4, Buf, Writer) -> exit(Writer, kill), py_buffer:set_owner(Buf, Writer).
 
 idle_buffer_is_small(_Config) ->
     Count = 10_000,
