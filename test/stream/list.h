@@ -113,6 +113,8 @@ TEST(unit, watchers_are_told_at_free)
 TEST(unit, the_end_beside_the_last_read)
 TEST(unit, a_watcher_beside_the_last_read)
 TEST(unit, attachment)
+TEST(unit, try_share)
+TEST(unit, adopted_bytes_hold_more)
 
 TEST(unit, token_before_the_wait)
 TEST(unit, token_during_the_wait)

@@ -328,6 +328,27 @@ test_unit_a_watcher_beside_the_last_read(void)
 
 /* ---- What goes with the stream ---- */
 
+/* What an attachment that knows its stream finds when it is released. */
+static void
+share_released(void *arg)
+{
+    stream **s = arg;
+    CHECK(stream_try_share(*s) == NULL);
+    *s = NULL;
+}
+
+void
+test_unit_try_share(void)
+{
+    stream *s = stream_unknown(), *known = s;
+    CHECK(stream_attach(s, &known, share_released));
+    CHECK(stream_try_share(s) == s);
+    stream_release(s);
+    CHECK(known == s);
+    stream_release(s);
+    CHECK(known == NULL);
+}
+
 static void
 count_release(void *arg)
 {
@@ -340,7 +361,10 @@ test_unit_attachment(void)
     int released = 0;
     stream *s = stream_unknown();
     CHECK(stream_attachment(s) == NULL);
-    stream_attach(s, &released, count_release);
+    CHECK(stream_attach(s, &released, count_release));
+    CHECK(stream_attachment(s) == &released);
+    int other = 0; /* the first stays */
+    CHECK(!stream_attach(s, &other, count_release) && other == 0);
     CHECK(stream_attachment(s) == &released);
     stream_view view = {0};
     CHECK(adopt_copy(s, "bytes that a view keeps", 23) == STREAM_OK);
@@ -353,4 +377,21 @@ test_unit_attachment(void)
     CHECK(released == 1);
     stream_view_release(&view);
     CHECK(released == 1);
+}
+
+/* A part of something larger counts with all of it, until it leaves the chain. */
+void
+test_unit_adopted_bytes_hold_more(void)
+{
+    stream *s = stream_not_seekable();
+    stream_batch batch = STREAM_BATCH_INIT;
+    CHECK(stream_batch_adopt(&batch, "part", 4, release_nothing, NULL) == STREAM_OK);
+    stream_batch_holds(&batch, 1000);
+    CHECK(stream_batch_adopt(&batch, "whole", 5, release_nothing, NULL) == STREAM_OK);
+    stream_batch_holds(&batch, 3);
+    CHECK(stream_commit(s, &batch) == STREAM_OK && stream__validate(s));
+    CHECK(info_of(s).retained_bytes == 1005 && info_of(s).written_offset == 9);
+    drain(s, 9);
+    CHECK(stream__validate(s) && info_of(s).retained_bytes == 0);
+    stream_release(s);
 }
