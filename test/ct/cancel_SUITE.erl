@@ -71,6 +71,7 @@ groups() ->
             race_timeouts_on_a_context,
             race_timeouts_on_the_pool,
             race_timeouts_of_reads,
+            race_data_and_cancel,
             race_interrupts,
             race_deaths
         ]}
@@ -725,6 +726,24 @@ race_timeouts_of_reads(_Config) ->
         {N, apply(py, call, Target ++ [ct_cancel, Function, [N, Buf], #{}, Timeout])}
     end || N <- lists:seq(1, 2000)],
     check_seen(Answers, [timeout]),
+    ok = py_context:destroy(Context).
+
+%% The data ends the wait just before the token would: the code that goes on is cancelled
+%% all the same.
+race_data_and_cancel(_Config) ->
+    {ok, Context} = py_context:new(),
+    lists:foreach(
+        fun(_) ->
+            {ok, Buf} = py_buffer:new(),
+            _ = spawn(fun() ->
+                busy_wait(1500 + rand:uniform(1500)),
+                py_buffer:write(Buf, <<"line\n">>)
+            end),
+            {error, timeout} = py:call(Context, ct_cancel, read_then_spin, [Buf], #{}, 2),
+            {ok, 1} = py:eval(Context, "1", #{}, ?WITHIN)
+        end,
+        lists:seq(1, 500)
+    ),
     ok = py_context:destroy(Context).
 
 busy_wait(Micros) ->

@@ -162,6 +162,11 @@ def job_reading(ident, buf):
         raise
 
 
+def read_then_spin(buf):
+    buf.readline()
+    spin()
+
+
 def job_swallowing(ident, buf):
     """Takes what comes, twice; more than once would be one too many."""
     for _ in range(2):
