@@ -71,6 +71,7 @@ sanitize-address sanitize-thread: sanitize-%: all
 	@tools/sanitize $* build
 	@tools/sanitize $* canaries
 	@tools/sanitize $* suites $(SUITE)
+	@[ "$*" = address ] || tools/sanitize $* python
 
 SOAK_MINUTES ?= 60
 

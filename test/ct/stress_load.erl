@@ -138,8 +138,13 @@ spawn_in(Table, Kind, Count, Fun) ->
     case is_pid(Pid) andalso is_process_alive(Pid) of
         true -> ok;
         false ->
-            New = spawn(fun() -> watched(Table, Kind, Fun) end),
-            true = ets:insert(Table, [{Key, New}, {{process, New}}])
+            New = spawn(fun() ->
+                receive go -> watched(Table, Kind, Fun) end,
+                ets:delete(Table, {process, self()})
+            end),
+            true = ets:insert(Table, [{Key, New}, {{process, New}}]),
+            New ! go,
+            ok
     end.
 
 watched(Table, Kind, Fun) ->
