@@ -582,6 +582,8 @@ stop_ends_everything(_Config) ->
     [<<"Cancelled">> = told(ended) || _ <- Refs],
     #{started := false, threads := 0, queued := 0, stuck := 0} = py:info(),
     {error, not_started} = py:eval("1"),
+    %% Held until here: it was not abandoned.
+    ok = py_buffer:close(Buf),
     ok = application:start(erlpy).
 
 %% Nobody holds the term of the context any more, but its code runs.
@@ -597,6 +599,7 @@ stop_ends_collected_contexts(_Config) ->
     {Took, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
     true = Took < 1900,
     <<"Cancelled">> = told(ended),
+    ok = py_buffer:close(Buf),
     ok = application:start(erlpy).
 
 stop_leaves_what_cannot_end(_Config) ->
