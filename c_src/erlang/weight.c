@@ -1,5 +1,8 @@
 #include "weight.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 /* Copying a larger term takes too long for a normal scheduler; nesting beyond the
  * second limit counts as large. */
 #define MAX_TERMS   10000
@@ -8,67 +11,101 @@
 /* Python does not get what is nested deeper (see convert.h). */
 #define WHOLE_DEPTH 1000
 
+/* Looking at most terms needs no more. */
+#define FEW_TERMS 32
+
+typedef struct todo {
+    ERL_NIF_TERM term;
+    int depth;
+    bool tail; /* of a list whose head has been counted */
+} todo;
+
+/* What is still to be looked at is kept here and not on the C stack: a scheduler's is
+ * small. */
 typedef struct scale {
     int64_t budget; /* terms that may still be counted */
     int max_depth;
     cargo *found; /* or NULL */
     bool no_memory;
     bool references; /* met something that may keep a buffer or bytes alive */
+    todo *items;
+    size_t count, capacity;
+    todo *few; /* FEW_TERMS of them, where it begins */
 } scale;
 
-static bool count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth);
-
 static bool
-count_map(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
+grow(scale *s)
 {
-    ErlNifMapIterator at;
-    ERL_NIF_TERM key, value;
-    bool counted = true;
-    enif_map_iterator_create(env, term, &at, ERL_NIF_MAP_ITERATOR_FIRST);
-    while (counted && enif_map_iterator_get_pair(env, &at, &key, &value)) {
-        counted = count(env, key, s, depth) && count(env, value, s, depth);
-        enif_map_iterator_next(env, &at);
+    todo *items = s->items == s->few ? NULL : s->items;
+    items = realloc(items, 2 * s->capacity * sizeof *items);
+    if (items == NULL) {
+        s->no_memory = true;
+        return false;
     }
-    enif_map_iterator_destroy(env, &at);
-    return counted;
-}
-
-static bool
-count_tuple(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
-{
-    int arity;
-    const ERL_NIF_TERM *elements;
-    enif_get_tuple(env, term, &arity, &elements);
-    for (int i = 0; i < arity; i++) {
-        if (!count(env, elements[i], s, depth)) {
-            return false;
-        }
+    if (s->items == s->few) {
+        memcpy(items, s->few, FEW_TERMS * sizeof *items);
     }
+    s->items = items;
+    s->capacity *= 2;
     return true;
 }
 
-/* Counts the terms in `term`; false once the budget is used up. */
+/* False: more than the budget allows, or no memory. */
 static bool
-count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
+push(scale *s, ERL_NIF_TERM term, int depth, bool tail)
 {
-    ERL_NIF_TERM head;
-    if (--s->budget < 0 || ++depth > s->max_depth) {
+    if ((int64_t)s->count > s->budget || (s->count == s->capacity && !grow(s))) {
         return false;
     }
-    while (enif_get_list_cell(env, term, &head, &term)) {
-        if (!count(env, head, s, depth)) {
-            return false;
-        }
+    s->items[s->count++] = (todo){term, depth, tail};
+    return true;
+}
+
+static bool
+push_map(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
+{
+    ErlNifMapIterator at;
+    ERL_NIF_TERM key, value;
+    bool pushed = true;
+    enif_map_iterator_create(env, term, &at, ERL_NIF_MAP_ITERATOR_FIRST);
+    while (pushed && enif_map_iterator_get_pair(env, &at, &key, &value)) {
+        pushed = push(s, key, depth, false) && push(s, value, depth, false);
+        enif_map_iterator_next(env, &at);
     }
-    switch (enif_term_type(env, term)) {
+    enif_map_iterator_destroy(env, &at);
+    return pushed;
+}
+
+static bool
+push_tuple(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
+{
+    int arity;
+    const ERL_NIF_TERM *elements;
+    bool pushed = true;
+    enif_get_tuple(env, term, &arity, &elements);
+    for (int i = arity - 1; pushed && i >= 0; i--) {
+        pushed = push(s, elements[i], depth, false);
+    }
+    return pushed;
+}
+
+static bool
+look(ErlNifEnv *env, const todo *next, scale *s)
+{
+    ERL_NIF_TERM head, tail;
+    if (enif_get_list_cell(env, next->term, &head, &tail)) {
+        return push(s, tail, next->depth, true) &&
+               push(s, head, next->depth + 1, false);
+    }
+    switch (enif_term_type(env, next->term)) {
     case ERL_NIF_TERM_TYPE_TUPLE:
-        return count_tuple(env, term, s, depth);
+        return push_tuple(env, next->term, s, next->depth + 1);
     case ERL_NIF_TERM_TYPE_MAP:
-        return count_map(env, term, s, depth);
+        return push_map(env, next->term, s, next->depth + 1);
     case ERL_NIF_TERM_TYPE_REFERENCE:
         s->references = true;
         s->no_memory =
-            s->no_memory || (s->found != NULL && !cargo_add(s->found, env, term));
+            s->no_memory || (s->found != NULL && !cargo_add(s->found, env, next->term));
         return !s->no_memory;
     case ERL_NIF_TERM_TYPE_BITSTRING:
     case ERL_NIF_TERM_TYPE_FUN:
@@ -79,11 +116,30 @@ count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
     }
 }
 
+/* Counts the terms in `term`; false once the budget is used up. */
+static bool
+count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
+{
+    todo few[FEW_TERMS];
+    s->items = s->few = few;
+    s->capacity = FEW_TERMS;
+    bool going = push(s, term, 1, false);
+    while (going && s->count > 0) {
+        todo next = s->items[--s->count];
+        going = next.tail || (--s->budget >= 0 && next.depth <= s->max_depth);
+        going = going && look(env, &next, s);
+    }
+    if (s->items != few) {
+        free(s->items);
+    }
+    return going;
+}
+
 weight
 weigh(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found)
 {
     scale s = {.budget = MAX_TERMS, .max_depth = MAX_DEPTH, .found = found};
-    if (!count(env, term, &s, 0)) {
+    if (!count(env, term, &s)) {
         return WEIGHT_LARGE;
     }
     return !s.references && s.budget > MAX_TERMS - LIGHT_TERMS ? WEIGHT_LIGHT
@@ -94,6 +150,6 @@ bool
 weigh_cargo(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found)
 {
     scale s = {.budget = INT64_MAX, .max_depth = WHOLE_DEPTH, .found = found};
-    count(env, term, &s, 0);
+    count(env, term, &s);
     return !s.no_memory;
 }
