@@ -8,7 +8,7 @@
 -export([header/0, main/1]).
 -export([pick/3, compare/3, compared/1, times_faster/1, row/1]).
 -export([median/1, percentile/2, timed/1, cpu_seconds/0, os_cpu/0, huge_pages/0]).
--export([anchor/2, python/2, filled/2, pieces/2]).
+-export([anchor/2, python/2, filled/2, pieces/2, await_reader/1]).
 
 -define(COLUMNS, "~-56ts ~11ts ~11ts  ~-8ts ~9ts  ~-9ts ~ts~n").
 
@@ -130,6 +130,16 @@ pieces(Data, Size) when byte_size(Data) > Size ->
     [Piece | pieces(Rest, Size)];
 pieces(Data, _Size) ->
     [Data].
+
+%% Returns when somebody waits for the buffer.
+await_reader(Buffer) ->
+    case py_buffer:info(Buffer) of
+        #{waiting_readers := 1} ->
+            ok;
+        _ ->
+            timer:sleep(1),
+            await_reader(Buffer)
+    end.
 
 %% ---- Rows ----------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ call() ->
 %% Runs it while each of the readers waits for its own buffer.
 blocked(Fun) ->
     Pairs = [start_reader() || _ <- lists:seq(1, ?READERS)],
-    _ = [await_waiting(Buffer) || {Buffer, _} <- Pairs],
+    _ = [bench:await_reader(Buffer) || {Buffer, _} <- Pairs],
     Result = Fun(),
     _ = [ok = py_buffer:close(Buffer) || {Buffer, _} <- Pairs],
     _ = [{ok, 0} = py:await(Ref) || {_, Ref} <- Pairs],
@@ -49,20 +49,11 @@ start_reader() ->
     {ok, Buffer} = py_buffer:new(),
     {Buffer, py:spawn_call(measure, size_of_all, [Buffer])}.
 
-await_waiting(Buffer) ->
-    case py_buffer:info(Buffer) of
-        #{waiting_readers := 1} ->
-            ok;
-        _ ->
-            timer:sleep(1),
-            await_waiting(Buffer)
-    end.
-
 %% ---- CPU of a node that has little to do ---------------------------------------------------
 
 cpu_rows(Seconds) ->
     Streams = [start_reader() || _ <- lists:seq(1, 100)],
-    _ = [await_waiting(Buffer) || {Buffer, _} <- Streams],
+    _ = [bench:await_reader(Buffer) || {Buffer, _} <- Streams],
     Waiting = cpu(Seconds, fun() -> timer:sleep(Seconds * 1000) end),
     Trickling = cpu(Seconds, fun() -> trickle([B || {B, _} <- Streams], Seconds) end),
     _ = [ok = py_buffer:close(Buffer) || {Buffer, _} <- Streams],

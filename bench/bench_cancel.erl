@@ -31,7 +31,7 @@ interrupted(How) ->
     receive
         started -> ok
     end,
-    How =:= block andalso await_waiting(Buffer),
+    How =:= block andalso bench:await_reader(Buffer),
     Time = bench:timed(fun() ->
         ok = py:interrupt(Context),
         {ok, 4.0} = py:call(Context, math, sqrt, [16])
@@ -39,15 +39,6 @@ interrupted(How) ->
     {error, interrupted} = py:await(Ref),
     ok = py_context:destroy(Context),
     Time.
-
-await_waiting(Buffer) ->
-    case py_buffer:info(Buffer) of
-        #{waiting_readers := 1} ->
-            ok;
-        _ ->
-            timer:sleep(1),
-            await_waiting(Buffer)
-    end.
 
 late_row(Times) ->
     bench:row(#{
