@@ -277,7 +277,9 @@ owner_badarg(Buffer, Pid, Text) ->
 %% When `Fun' returns the buffer is closed.  When it fails the buffer is aborted with the
 %% reason that a link would carry (`{Reason, Stacktrace}' after an error), and the process
 %% ends with a crash report; the caller is not taken down.  While it runs the process is
-%% linked to the caller: it dies with the caller, and the buffer is aborted with `owner_down'.
+%% linked to the caller: it dies with a caller that fails (not with one that ends as
+%% `normal'), and the buffer is aborted with `owner_down'.  So it is when the process is killed
+%% by an exit signal, which reaches the caller too, as by any link.
 -spec spawn_writer(buffer(), fun((buffer()) -> term())) -> {ok, pid()}.
 spawn_writer(Buffer, Fun) when is_function(Fun, 1) ->
     is_buffer(Buffer) orelse bad_buffer({spawn_writer, [Buffer, Fun]}),
