@@ -243,6 +243,28 @@ executor_cancelled_gil(pyb_state *state)
 
 /* ---- The canceller ---- */
 
+static void
+free_asked(asked_job *asked)
+{
+    job_release(asked->j);
+    executor_release(asked->ex);
+    free(asked);
+}
+
+static void
+link_asked_locked(asked_job *asked)
+{
+    if (rt->asked_last != NULL) {
+        rt->asked_last->next = asked;
+    } else {
+        rt->asked_first = asked;
+    }
+    rt->asked_last = asked;
+    asked->j->asked = true;
+}
+
+/* A job is in the list once, however often it is interrupted while the GIL is not to be
+ * had. */
 void
 executor__ask_canceller(executor *ex, job *j)
 {
@@ -252,14 +274,16 @@ executor__ask_canceller(executor *ex, job *j)
     }
     *asked = (asked_job){.ex = executor_share(ex), .j = job_share(j)};
     pthread_mutex_lock(&rt->asked_lock);
-    if (rt->asked_last != NULL) {
-        rt->asked_last->next = asked;
-    } else {
-        rt->asked_first = asked;
+    bool wanted = !j->asked;
+    if (wanted) {
+        link_asked_locked(asked);
     }
-    rt->asked_last = asked;
     pthread_mutex_unlock(&rt->asked_lock);
-    platform_event_set(&rt->asked_event);
+    if (wanted) {
+        platform_event_set(&rt->asked_event);
+    } else {
+        free_asked(asked);
+    }
 }
 
 static asked_job *
@@ -272,6 +296,7 @@ next_asked(void)
         if (asked->next == NULL) {
             rt->asked_last = NULL;
         }
+        asked->j->asked = false;
     }
     pthread_mutex_unlock(&rt->asked_lock);
     return asked;
@@ -314,9 +339,7 @@ serve_asked(asked_job *asked)
         raise_gil(asked->ex, asked->j);
         PyGILState_Release(gil);
     }
-    job_release(asked->j);
-    executor_release(asked->ex);
-    free(asked);
+    free_asked(asked);
 }
 
 static void *

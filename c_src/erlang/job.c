@@ -131,6 +131,7 @@ job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light, carg
     j->cancel = CANCEL_NONE;
     j->on = NULL;
     j->watch = NULL;
+    j->asked = false;
     j->light = light;
     j->wants_reply = !enif_is_identical(ref, nif_am.am_none);
     enif_self(env, &j->caller);

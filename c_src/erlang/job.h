@@ -70,6 +70,7 @@ typedef struct job {
     job_cancel cancel;
     struct worker *on;    /* JOB_RUNNING: the worker */
     struct watch *watch;  /* on the caller's life, or NULL */
+    bool asked;           /* it is in the canceller's list; lock of that */
     int64_t queued_ns;    /* since when it is in the queue; 0: it hardly was */
     int64_t cancelled_ns; /* since when it should end */
 } job;

@@ -52,6 +52,7 @@ groups() ->
             interrupt_blocked,
             interrupt_leaves_the_queue,
             interrupt_again,
+            interrupts_do_not_pile_up,
             interrupt_leaves_nothing_for_the_next,
             interrupt_a_cast,
             interrupt_destroyed,
@@ -489,6 +490,31 @@ interrupt_again(_Config) ->
     <<"Cancelled">> = told(ended),
     {ok, [[<<"next">>], #{}]} = py:await(Next, ?WITHIN),
     ok = py_context:destroy(Context).
+
+%% While nobody can get the GIL, each interrupt is the same wish.
+interrupts_do_not_pile_up(_Config) ->
+    {ok, Context} = py_context:new(),
+    Ref = py:spawn_call(Context, ct_cancel, run_hold_gil, [self(), 2000000]),
+    told(running),
+    Before = resident_kb(),
+    interrupt_times(500000, Context),
+    Grown = resident_kb() - Before,
+    {error, interrupted} = py:await(Ref, ?WITHIN),
+    ct:pal("~b KiB more", [Grown]),
+    true = Grown < 4096,
+    ok = py_context:destroy(Context),
+    ok = quiet().
+
+interrupt_times(0, _Context) ->
+    ok;
+interrupt_times(Times, Context) ->
+    ok = py:interrupt(Context),
+    interrupt_times(Times - 1, Context).
+
+resident_kb() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    {match, [Kb]} = re:run(Status, "VmRSS:\\s+([0-9]+)", [{capture, all_but_first, list}]),
+    list_to_integer(Kb).
 
 interrupt_leaves_nothing_for_the_next(_Config) ->
     {ok, Context} = py_context:new(),
