@@ -8,6 +8,7 @@
 start(_Type, _Args) ->
     erlpy_sup:start_link().
 
+%% A runtime that was killed has stopped nothing; after an ordinary stop this is none.
 -spec stop(term()) -> ok.
 stop(_State) ->
-    ok.
+    ok = py_nif:stop().

@@ -36,6 +36,7 @@ all() ->
         python_threads,
         python_exit_does_not_end_the_node,
         package_in_a_sub_interpreter,
+        killed_again_and_again,
         sub_interpreters_end_with_views_and_after_waits,
         hundred_callers,
         idle_runtime_uses_no_cpu,
@@ -486,6 +487,17 @@ ticks(Id) ->
 
 six_calls(_Config) ->
     erlpy_ct:still_works().
+
+%% The application gives up, and takes Python down with it.
+killed_again_and_again(_Config) ->
+    {ok, 4.0} = py:call(math, sqrt, [16]),
+    ok = erlpy_ct:eventually(fun() ->
+        Pid = whereis(erlpy_runtime),
+        is_pid(Pid) andalso exit(Pid, kill),
+        not lists:keymember(erlpy, 1, application:which_applications())
+    end),
+    ok = erlpy_ct:eventually(fun() -> not maps:get(started, py:info()) end),
+    {error, not_started} = py:call(math, sqrt, [16]).
 
 %% One that ends while its module, views and iterators are held; which has sent messages
 %% and waited for a buffer.  The thread that ran it goes on with other jobs.
