@@ -1,4 +1,8 @@
-"""Objects that C cannot make easily, for terms.c: each is made of the argument."""
+"""Objects that C cannot make easily, for terms.c: each is made of the argument.
+
+None has its argument in it twice, or all of its text: nested, that would grow to any
+size.
+"""
 import array
 import collections
 import enum
@@ -23,19 +27,28 @@ class Raising:
         raise (ValueError, TypeError, KeyError, RecursionError)[len(repr(self.value)) % 4]
 
 
-class Clearing(list):
-    """Loses its items while they are being read."""
+class Clears:
+    """Empties its container while it is being converted, and then answers or not."""
 
-    class Item:
-        def __init__(self, container):
-            self.container = container
+    def __init__(self, container, answer):
+        self.container = container
+        self.answer = answer
 
-        def __index__(self):
-            self.container.clear()
-            return 1
+    def __index__(self):
+        self.container.clear()
+        return self.answer
 
-    def __init__(self, value):
-        super().__init__([value, Clearing.Item(self), value, value])
+
+def clearing_list(value):
+    values = []
+    values += [value, Clears(values, value), value, value]
+    return values
+
+
+def clearing_dict(value):
+    values = {}
+    values.update({1: Clears(values, value), 2: value})
+    return values
 
 
 class Int(int):
@@ -71,18 +84,23 @@ def deep(value):
     return value
 
 
+def as_text(value):
+    return repr(value)[:500]
+
+
 def as_bytes(value):
-    return repr(value).encode("utf-8", "replace")
+    return as_text(value).encode("utf-8", "replace")
 
 
 HELPERS = [
     Index,
     Raising,
-    Clearing,
+    clearing_list,
+    clearing_dict,
     lambda value: Int(value) << 40,
     lambda value: Int(value),
-    lambda value: Str(value),
-    lambda value: Dict({value: value}),
+    lambda value: Str(as_text(value)),
+    lambda value: Dict({1: value}),
     lambda value: Number.ONE,
     self_containing,
     deep,
@@ -94,14 +112,14 @@ HELPERS = [
     lambda value: {value},
     lambda value: frozenset([value]),
     lambda value: collections.OrderedDict(a=value),
-    lambda value: collections.namedtuple("Point", "x y")(value, value),
+    lambda value: collections.namedtuple("Point", "x y")(value, 1),
     lambda value: erlang.Atom("ok"),
     lambda value: make_buffer(as_bytes(value)),
     lambda value: object(),
     lambda value: type(value),
     lambda value: iter([value]),
     lambda value: 1 << (len(as_bytes(value)) * 1000),
-    lambda value: chr(0xD800) + str(value),
+    lambda value: chr(0xD800) + as_text(value),
 ]
 
 
