@@ -41,7 +41,7 @@ class Clears:
 
 def clearing_list(value):
     values = []
-    values += [value, Clears(values, value), value, value]
+    values += [value, Clears(values, value), 1, 2]
     return values
 
 
