@@ -1,14 +1,19 @@
 %% What the suites share: the application with their Python modules on its path, other
-%% nodes, waiting for a condition, and bad arguments.
+%% nodes, waiting for a condition or for a word from Python, and bad arguments.
 -module(erlpy_ct).
 
 -include_lib("common_test/include/ct.hrl").
 
+%% How long a test waits for what has to come.
+-define(WITHIN, 20000).
+
 -export([start/1, start/2, stop/0, python_dir/1, python/0]).
--export([still_works/0, still_works_within/1, eventually/1, eventually/2, timed/1, collect/0]).
+-export([still_works/0, left_clean/1, eventually/1, eventually/2, timed/1, busy_wait/1]).
+-export([told/1, nothing_told/1, caller/1, answer_of/1, info/1, quiet/0]).
+-export([register_waiting/1, running/1, down/1, workers/0]).
 -export([peer/2, badarg/4, skip_without/1]).
 -export([write_pieces/3, trickle/2, trickle_by/2, trickle_until_closed/3, pieces/2, reader/1]).
--export([ticker/1, threads/0]).
+-export([ticker/1, collect/0, threads/0]).
 
 %% ---- The application -------------------------------------------------------------
 
@@ -50,7 +55,18 @@ still_works() ->
     {ok, [1, 2]} = py:call(json, load, [Buf]),
     ok = py_context:destroy(Context).
 
-%% The same for an end_per_testcase: ok or {fail, Why}, also when a call hangs.
+%% For an end_per_testcase: after a case that was good calls go on being good, and no
+%% message is left over.
+left_clean(Config) ->
+    case ?config(tc_status, Config) of
+        ok -> no_stray(still_works_within(10000));
+        _ -> ok
+    end.
+
+no_stray(ok) -> receive Any -> {fail, {stray, Any}} after 0 -> ok end;
+no_stray({fail, _} = Fail) -> Fail.
+
+%% ok or {fail, Why}, also when a call hangs.
 still_works_within(Ms) ->
     {Pid, Monitor} = spawn_monitor(fun still_works/0),
     receive
@@ -91,6 +107,17 @@ timed(Fun) ->
     {Micros, Result} = timer:tc(Fun),
     {Micros div 1000, Result}.
 
+%% More exact than a sleep.
+busy_wait(Micros) ->
+    End = erlang:monotonic_time(microsecond) + Micros,
+    busy_until(End).
+
+busy_until(End) ->
+    case erlang:monotonic_time(microsecond) < End of
+        true -> busy_until(End);
+        false -> ok
+    end.
+
 %% Every process has let go of what it no longer refers to.
 collect() ->
     _ = [erlang:garbage_collect(Pid) || Pid <- processes()],
@@ -118,6 +145,55 @@ tick(Parent, Before, Longest) ->
         Now = erlang:monotonic_time(),
         tick(Parent, Now, max(Now - Before, Longest))
     end.
+
+%% ---- Calls -----------------------------------------------------------------------
+
+%% What the Python code says, in order.
+told(Word) ->
+    receive
+        {Word, Value} -> Value
+    after ?WITHIN -> ct:fail({not_told, Word, process_info(self(), messages), py:info()})
+    end.
+
+nothing_told(Ms) ->
+    receive Any -> ct:fail({stray, Any}) after Ms -> ok end.
+
+%% A process that makes the call, and tells its answer as {Pid, Answer} when it lives.
+caller(Call) ->
+    Self = self(),
+    spawn(fun() -> Self ! {self(), Call()} end).
+
+answer_of(Caller) ->
+    receive {Caller, Answer} -> Answer after ?WITHIN -> ct:fail(no_answer) end.
+
+info(Key) ->
+    maps:get(Key, py:info()).
+
+%% Until no call runs, waits or is stuck.
+quiet() ->
+    Quiet = #{running => 0, parked => 0, queued => 0, stuck => 0},
+    eventually(fun() -> maps:with(maps:keys(Quiet), py:info()) =:= Quiet end).
+
+%% ---- Functions that Python calls ---------------------------------------------------
+
+%% A function under this name that says who runs it, and waits to be told a value.
+register_waiting(Name) ->
+    Test = self(),
+    ok = py:register_function(Name, fun() ->
+        Test ! {running, Name, self()},
+        receive {value, Value} -> Value end
+    end).
+
+running(Name) ->
+    receive {running, Name, Pid} -> Pid after 5000 -> ct:fail(not_running) end.
+
+down(Monitor) ->
+    receive {'DOWN', Monitor, process, _, Reason} -> Reason after 5000 -> ct:fail(alive) end.
+
+%% The processes that run such functions now.
+workers() ->
+    {links, Links} = process_info(whereis(erlpy_callbacks), links),
+    Links -- [whereis(erlpy_sup)].
 
 %% ---- The machine ------------------------------------------------------------------
 

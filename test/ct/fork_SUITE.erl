@@ -37,11 +37,8 @@ init_per_testcase(_Case, Config) ->
     Config.
 
 %% Nothing came from a child.
-end_per_testcase(_Case, _Config) ->
-    ok.
-
-nothing_stray() ->
-    receive Any -> ct:fail({stray, Any}) after 0 -> ok end.
+end_per_testcase(_Case, Config) ->
+    erlpy_ct:left_clean(Config).
 
 host_calls_raise(_Config) ->
     {ok, Empty} = py_buffer:new(),
@@ -53,8 +50,7 @@ host_calls_raise(_Config) ->
     #{waiting_readers := 0, read := 0} = py_buffer:info(Empty),
     %% The parent's buffer is as it was.
     ok = py_buffer:write(Empty, <<"abc">>),
-    {ok, <<"abc">>} = py:call(ct_buffers, invoke, [Empty, read, 10]),
-    nothing_stray().
+    {ok, <<"abc">>} = py:call(ct_buffers, invoke, [Empty, read, 10]).
 
 what_has_arrived_can_be_read(_Config) ->
     {ok, Buf} = py_buffer:new(),
@@ -62,16 +58,14 @@ what_has_arrived_can_be_read(_Config) ->
     ok = py_buffer:write(Buf, binary:copy(<<"x">>, 5000)),
     {ok, [[true, true, <<"abc">>, <<"line\n">>, <<"view">>, <<"xx">>, 12], 0]} =
         py:call(ct_fork, harmless, [self(), Buf]),
-    #{read := 0, available := 5012} = py_buffer:info(Buf),
-    nothing_stray().
+    #{read := 0, available := 5012} = py_buffer:info(Buf).
 
 releases_do_nothing(_Config) ->
     {ok, Buf} = py_buffer:new(),
     [ok = py_buffer:write(Buf, binary:copy(Byte, 100000)) || Byte <- [<<"a">>, <<"b">>, <<"c">>]],
     {ok, none} = py:call(ct_fork, keep, [Buf]),
     {ok, [[<<"released">>, 0], [<<"aaa">>, <<"bbb">>, <<"ccc">>]]} =
-        py:call(ct_fork, view_and_let_go, [Buf]),
-    nothing_stray().
+        py:call(ct_fork, view_and_let_go, [Buf]).
 
 %% The last reader of the child is not that of the buffer; an abort says in the child what
 %% its reason looks like.
@@ -89,8 +83,7 @@ ends_of_buffers(_Config) ->
     receive {'DOWN', Monitor, process, Writer, Reason} -> {error, {aborted, _}} = Reason end,
     {ok, [[<<"BufferAborted">>, Text], 0]} = py:call(ct_fork, read_all_in_child, [Buf]),
     true = string:find(Text, "went") =/= nomatch,
-    {ok, none} = py:call(ct_fork, forget, []),
-    nothing_stray().
+    {ok, none} = py:call(ct_fork, forget, []).
 
 %% The caller has one answer, that of the parent.
 job_that_returns_in_the_child(_Config) ->
@@ -102,12 +95,10 @@ job_that_returns_in_the_child(_Config) ->
     ok = py:exec(Context, "import ct_fork; status = ct_fork.fork_and_return('exit')"),
     {ok, 3} = py:eval(Context, "status"),
     {ok, 3} = py:eval(Context, "ct_fork.fork_and_return('exit')"),
-    ok = py_context:destroy(Context),
-    nothing_stray().
+    ok = py_context:destroy(Context).
 
 result_that_forks(_Config) ->
-    {ok, 0} = py:call(ct_fork, forks_when_converted, []),
-    nothing_stray().
+    {ok, 0} = py:call(ct_fork, forks_when_converted, []).
 
 %% The handlers of the node write into a pipe that a child shares.
 signals_end_only_the_child(_Config) ->
@@ -164,8 +155,7 @@ hundred_children(_Config) ->
         lists:seq(1, 100)
     ),
     {ok, []} = py:call(ct_fork, zombies, []),
-    {ok, Descriptors} = py:call(ct_fork, descriptors, []),
-    nothing_stray().
+    {ok, Descriptors} = py:call(ct_fork, descriptors, []).
 
 %% Locks of the node and of streams are taken by other threads when the child is made.
 children_beside_readers_and_writers(_Config) ->
@@ -177,8 +167,7 @@ children_beside_readers_and_writers(_Config) ->
     true = lists:all(fun is_process_alive/1, Busy),
     [begin unlink(Pid), exit(Pid, kill) end || Pid <- Busy],
     ok = py_buffer:close(Buf),
-    {ok, []} = py:call(ct_fork, zombies, []),
-    nothing_stray().
+    {ok, []} = py:call(ct_fork, zombies, []).
 
 keep_busy(Buf) ->
     ok = py_buffer:write(Buf, [binary:copy(<<"x">>, 100), binary:copy(<<"y">>, 3000)]),
@@ -189,8 +178,7 @@ keep_busy(Buf) ->
 child_of_a_search(_Config) ->
     Statuses = [child_of_search() || _ <- lists:seq(1, 10)],
     ct:pal("~p", [Statuses]),
-    [] = [Status || Status <- Statuses, Status =/= 0, Status =/= 1],
-    nothing_stray().
+    [] = [Status || Status <- Statuses, Status =/= 0, Status =/= 1].
 
 child_of_search() ->
     Buf = erlpy_ct:reader([binary:copy(<<"x">>, 50000) || _ <- lists:seq(1, 400)]),
@@ -211,8 +199,7 @@ multiprocessing_forkserver(_Config) ->
 multiprocessing(Method) ->
     {ok, [0, 1, 4, 9, 16]} = py:call(ct_fork, squares, [Method, 5]),
     {ok, none} = py:call(ct_fork, stop_helpers, []),
-    {ok, []} = py:call(ct_fork, zombies, []),
-    nothing_stray().
+    {ok, []} = py:call(ct_fork, zombies, []).
 
 six_calls(_Config) ->
     erlpy_ct:still_works().

@@ -3,9 +3,9 @@
 %% After every case six fresh calls succeed.
 -module(pool_SUITE).
 
--include_lib("common_test/include/ct.hrl").
-
 -compile([export_all, nowarn_export_all]).
+
+-import(erlpy_ct, [told/1, info/1]).
 
 -define(WITHIN, 20000).
 
@@ -48,21 +48,12 @@ init_per_testcase(_Case, Config) ->
     Config.
 
 end_per_testcase(_Case, Config) ->
-    case ?config(tc_status, Config) of
-        ok -> no_stray(erlpy_ct:still_works_within(10000));
-        _ -> ok
-    end.
-
-no_stray(ok) -> receive Any -> {fail, {stray, Any}} after 0 -> ok end;
-no_stray({fail, _} = Fail) -> Fail.
+    erlpy_ct:left_clean(Config).
 
 start(Config, Settings) ->
     erlpy_ct:start(Config, [{contexts, 2}, {thread_idle_ms, 200} | Settings]).
 
 %% ---- Helpers ---------------------------------------------------------------------------
-
-info(Key) ->
-    maps:get(Key, py:info()).
 
 %% The threads of the pool that the system knows.
 pool_threads() ->
@@ -90,9 +81,6 @@ settled() ->
         Info =:= #{threads => 2, idle => 2, queued => 0, stuck => 0} andalso
             pool_threads() =:= 2
     end, ?WITHIN).
-
-told(Word) ->
-    receive {Word, Value} -> Value after ?WITHIN -> ct:fail({not_told, Word, py:info()}) end.
 
 %% ---- py:info/0 -----------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@
 
 -compile([export_all, nowarn_export_all]).
 
+-import(erlpy_ct, [told/1]).
+
 suite() ->
     [{timetrap, {seconds, 60}}].
 
@@ -30,8 +32,8 @@ init_per_testcase(_Case, Config) ->
     ok = erlpy_ct:start(Config, [{contexts, 2}]),
     Config.
 
-end_per_testcase(_Case, _Config) ->
-    erlpy_ct:still_works_within(10000).
+end_per_testcase(_Case, Config) ->
+    erlpy_ct:left_clean(Config).
 
 %% ---- Helpers ---------------------------------------------------------------------------
 
@@ -42,9 +44,6 @@ new() ->
 timed_out(Buf, Seconds, [Method | Args]) ->
     {ok, Answer} = py:call(ct_timeouts, timed_out, [Buf, Seconds, Method | Args]),
     Answer.
-
-told(Word) ->
-    receive {Word, Value} -> Value after 5000 -> ct:fail({not_told, Word, py:info()}) end.
 
 methods_that_wait_for_a_byte() ->
     [[read, 5], [read1, 5], [readinto, 5], [peek, 3], [readview], [views]].
