@@ -148,7 +148,7 @@ from_a_thread_of_python(_Config) ->
     end).
 
 many_calls_from_many_threads(_Config) ->
-    {ok, 0} = py:call(ct_callbacks, call_from_threads, [5, 2000]).
+    {ok, 10000} = py:call(ct_callbacks, call_from_threads, [5, 2000]).
 
 large_arguments_and_results(_Config) ->
     List = lists:seq(1, 200_000),
