@@ -14,8 +14,6 @@
 -define(CONTEXTS, {erlpy, contexts}).
 %% How long a stop waits for Python threads that are in the middle of something.
 -define(STOP_TIMEOUT, 2000).
-%% A C function that was left behind by a stop may keep the GIL for ever.
--define(START_TIMEOUT, 30000).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
@@ -74,6 +72,7 @@ start_python() ->
     ok = os:set_signal(sigchld, default),
     Threads = default_contexts(),
     Max = max_threads(),
+    Timeout = start_timeout_ms(),
     Start = py_nif:start(
         executable(), python_path(), spin_us(), min(Threads, Max), Max, thread_idle_ms()
     ),
@@ -81,7 +80,7 @@ start_python() ->
         ok ->
             receive
                 {erlpy, started, Result} -> Result
-            after ?START_TIMEOUT -> {error, <<"Python does not answer">>}
+            after Timeout -> {error, <<"Python does not answer">>}
             end;
         {error, _} = Error ->
             Error
@@ -162,6 +161,13 @@ max_threads() ->
     case application:get_env(erlpy, max_threads, 1024) of
         Max when is_integer(Max), Max > 0, Max =< 16384 -> Max;
         Other -> error({bad_setting, max_threads, Other})
+    end.
+
+%% Code of an earlier run may hold the GIL and never give it up.
+start_timeout_ms() ->
+    case application:get_env(erlpy, start_timeout_ms, 30000) of
+        Timeout when is_integer(Timeout), Timeout > 0, Timeout =< 16#FFFFFFFF -> Timeout;
+        Other -> error({bad_setting, start_timeout_ms, Other})
     end.
 
 thread_idle_ms() ->

@@ -356,7 +356,7 @@ node_stops_whatever_python_does(Config) ->
 start_beside_a_lost_gil(Config) ->
     {Peer, _} = erlpy_ct:peer(?FUNCTION_NAME, #{}),
     There = fun(M, F, A) -> peer:call(Peer, M, F, A, 45000) end,
-    ok = There(erlpy_ct, start, [Config, []]),
+    ok = There(erlpy_ct, start, [Config, [{start_timeout_ms, 2000}]]),
     {error, timeout} = There(py, call, [ct_cancel, hold_gil_for_ever, [self()], #{}, 500]),
     ok = erlpy_ct:eventually(fun() -> maps:get(stuck, There(py, info, [])) =:= 1 end),
     {error, timeout} = There(py, call, [math, sqrt, [16], #{}, 100]),

@@ -237,6 +237,8 @@ wrong_settings_are_named(_Config) ->
             {max_threads, 0},
             {max_threads, 16385},
             {max_threads, many},
+            {start_timeout_ms, 0},
+            {start_timeout_ms, infinity},
             {thread_idle_ms, -1},
             {thread_idle_ms, infinity},
             {spin_us, -1},
