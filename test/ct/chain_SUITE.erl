@@ -62,7 +62,7 @@ init_per_testcase(_Case, Config) ->
 
 %% Whatever has happened: calls go on, no process is left over, no message is stray.
 end_per_testcase(_Case, Config) ->
-    ok = erlpy_ct:start(Config),
+    {ok, _} = application:ensure_all_started(erlpy),
     ok = erlpy_ct:still_works(),
     ok = erlpy_ct:eventually(fun() -> workers() =:= [] end),
     receive Any -> {fail, {stray, Any}} after 0 -> ok end.

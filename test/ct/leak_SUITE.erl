@@ -117,7 +117,7 @@ buffers_read_and_dropped(_Config) ->
 %% Owners, monitors, reasons and writes that wait: each way in which a stream can end.
 buffers_of_every_end(_Config) ->
     Large = binary:copy(<<"z">>, 5000),
-    Count = 20_000,
+    Count = 5_000,
     leaves_nothing(Count, fun() ->
         times(Count, fun(N) ->
             {ok, Buf} = py_buffer:new(#{high_watermark => 10, owner => self()}),
