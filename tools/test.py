@@ -16,7 +16,7 @@ import time
 VERSIONS = ["3.11", "3.12", "3.13"]
 # Where the Python of the system is, which may have a NumPy that others lack.
 SYSTEM_PYTHON = "/usr/bin/python3"
-PART_SECONDS = 900
+PART_SECONDS = 1500
 TOTAL_FILE = "_build/test/total"
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -201,7 +201,7 @@ def common_test(name, python, tree):
         yield Part(
             name,
             ["tools/in-copy", tree, *make("ct", f"PYTHON={python}")],
-            {"STRESS_OPERATIONS": "100000"},
+            {"STRESS_OPERATIONS": "30000"},
         )
 
 
