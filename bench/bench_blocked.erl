@@ -9,12 +9,14 @@
 rows(Quick) ->
     Count = bench:pick(Quick, 2000, 10000),
     Rounds = bench:pick(Quick, 3, 9),
+    Cpu = cpu_rows(bench:pick(Quick, 2, 5)),
+    Fair = fair(bench:pick(Quick, 128, 1024) * 1048576),
     Idle = [latencies(Count) || _ <- lists:seq(1, Rounds)],
     Blocked = blocked(fun() -> [latencies(Count) || _ <- lists:seq(1, Rounds)] end),
     [
         latency_row("p50", 50, {at_most, 2}, Blocked, Idle),
         latency_row("p99", 99, none, Blocked, Idle)
-        | cpu_rows(bench:pick(Quick, 2, 5)) ++ [fair(Quick)]
+        | Cpu ++ [Fair]
     ].
 
 latency_row(Name, P, Goal, Blocked, Idle) ->
@@ -52,14 +54,14 @@ start_reader() ->
 %% ---- CPU of a node that has little to do ---------------------------------------------------
 
 cpu_rows(Seconds) ->
+    timer:sleep(2000),
+    Idle = cpu(Seconds, fun() -> timer:sleep(Seconds * 1000) end),
     Streams = [start_reader() || _ <- lists:seq(1, 100)],
     _ = [bench:await_reader(Buffer) || {Buffer, _} <- Streams],
     Waiting = cpu(Seconds, fun() -> timer:sleep(Seconds * 1000) end),
     Trickling = cpu(Seconds, fun() -> trickle([B || {B, _} <- Streams], Seconds) end),
     _ = [ok = py_buffer:close(Buffer) || {Buffer, _} <- Streams],
     _ = [{ok, _} = py:await(Ref) || {_, Ref} <- Streams],
-    timer:sleep(2000),
-    Idle = cpu(Seconds, fun() -> timer:sleep(Seconds * 1000) end),
     [
         cpu_row("an idle node", Idle),
         cpu_row("100 blocked readers", Waiting),
@@ -96,8 +98,7 @@ trickle(Buffers, Seconds) ->
 
 %% ---- Eight at once -------------------------------------------------------------------------
 
-fair(Quick) ->
-    Total = bench:pick(Quick, 16, 64) * 1048576,
+fair(Total) ->
     Self = self(),
     Starts = erlang:monotonic_time(),
     _ = [spawn_link(fun() -> Self ! {done, one(Total) - Starts} end) || _ <- lists:seq(1, 8)],
