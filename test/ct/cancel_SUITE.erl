@@ -222,7 +222,10 @@ finally_is_undisturbed(_Config) ->
     told(running),
     nothing_told(300),
     ok = py_buffer:write(Buf, <<"second\n">>),
-    <<"second\n">> = told(ended).
+    <<"second\n">> = told(ended),
+    %% Held until here: neither was abandoned.
+    _ = [ok = py_buffer:close(B) || B <- [First, Buf]],
+    ok.
 
 delivered_once_in_waits(_Config) ->
     swallowed_once(swallow_while_reading).
