@@ -119,7 +119,7 @@ def pickle_load(buf):
 
 
 def gzip_read(buf):
-    with gzip.open(buf) as file:
+    with gzip.open(io.BufferedReader(buf)) as file:
         return same(file.read(), b"".join(lines_expected()))
 
 
