@@ -162,7 +162,9 @@ timeout_needs_no_gil(_Config) ->
 
 timeout_of_eval_and_exec(_Config) ->
     {error, timeout} = py:eval("sum(1 for _ in iter(int, 1))", #{}, 200),
-    {error, timeout} = py:eval("buf.read()", #{buf => element(2, py_buffer:new())}, 100),
+    {ok, Buf} = py_buffer:new(),
+    {error, timeout} = py:eval("buf.read()", #{buf => Buf}, 100),
+    ok = py_buffer:close(Buf),
     {ok, Context} = py_context:new(),
     ok = py:exec(Context, "reached = 0"),
     {error, timeout} = py:exec(Context, "reached = 1\nwhile True: pass\nreached = 2", 100),
