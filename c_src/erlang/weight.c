@@ -14,11 +14,11 @@
 /* Looking at most terms needs no more. */
 #define FEW_TERMS 32
 
-typedef struct todo {
+typedef struct pending {
     ERL_NIF_TERM term;
     int depth;
     bool tail; /* of a list whose head has been counted */
-} todo;
+} pending;
 
 /* What is still to be looked at is kept here and not on the C stack: a scheduler's is
  * small. */
@@ -28,15 +28,15 @@ typedef struct scale {
     cargo *found; /* or NULL */
     bool no_memory;
     bool references; /* met something that may keep a buffer or bytes alive */
-    todo *items;
+    pending *items;
     size_t count, capacity;
-    todo *few; /* FEW_TERMS of them, where it begins */
+    pending *few; /* FEW_TERMS of them, where it begins */
 } scale;
 
 static bool
 grow(scale *s)
 {
-    todo *items = s->items == s->few ? NULL : s->items;
+    pending *items = s->items == s->few ? NULL : s->items;
     items = realloc(items, 2 * s->capacity * sizeof *items);
     if (items == NULL) {
         s->no_memory = true;
@@ -57,7 +57,7 @@ push(scale *s, ERL_NIF_TERM term, int depth, bool tail)
     if ((int64_t)s->count > s->budget || (s->count == s->capacity && !grow(s))) {
         return false;
     }
-    s->items[s->count++] = (todo){term, depth, tail};
+    s->items[s->count++] = (pending){term, depth, tail};
     return true;
 }
 
@@ -90,7 +90,7 @@ push_tuple(ErlNifEnv *env, ERL_NIF_TERM term, scale *s, int depth)
 }
 
 static bool
-look(ErlNifEnv *env, const todo *next, scale *s)
+look(ErlNifEnv *env, const pending *next, scale *s)
 {
     ERL_NIF_TERM head, tail;
     if (enif_get_list_cell(env, next->term, &head, &tail)) {
@@ -120,12 +120,12 @@ look(ErlNifEnv *env, const todo *next, scale *s)
 static bool
 count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
 {
-    todo few[FEW_TERMS];
+    pending few[FEW_TERMS];
     s->items = s->few = few;
     s->capacity = FEW_TERMS;
     bool going = push(s, term, 1, false);
     while (going && s->count > 0) {
-        todo next = s->items[--s->count];
+        pending next = s->items[--s->count];
         going = next.tail || (--s->budget >= 0 && next.depth <= s->max_depth);
         going = going && look(env, &next, s);
     }
