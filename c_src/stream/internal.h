@@ -317,6 +317,15 @@ void stream__admit(stream *s);
 
 /* Wakes the waiters that have something to look at. */
 void stream__wake(stream *s);
+/* There is something to look at for one who waits for this. */
+bool stream__has_news(stream *s, uint64_t position, uint64_t need_offset);
+/* Wait lock.  Puts the waiter into the list. */
+void stream__enqueue_waiter_locked(stream *s, struct stream_waiter *waiter);
+/* Takes it out.  False when a waker has it already. */
+bool stream__dequeue_waiter(stream *s, struct stream_waiter *waiter);
+/* What a waiter does once it is in the list: a reader that waits for more than there is
+ * lets the writers go on, and what came before it was counted is seen (true). */
+bool stream__look_from_list(stream *s, const struct stream_waiter *waiter);
 
 /* ---- ends.c: no lock may be held ---- */
 

@@ -12,6 +12,7 @@
 #include "platform.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,6 +21,7 @@
 
 #if defined(__linux__)
 #    include <linux/membarrier.h>
+#    include <sys/eventfd.h>
 #    include <sys/syscall.h>
 #endif
 #if PLATFORM_FUTEX
@@ -495,4 +497,63 @@ platform_event_wait(platform_event *event, int64_t deadline_ns, uint32_t spin_ns
         platform_spin_end();
     }
     return event_sleep(event, deadline_ns, interruptible);
+}
+
+/* ---- Notifiers ---- */
+
+#if defined(__linux__)
+
+bool
+platform_notifier_open(platform_notifier *notifier)
+{
+    notifier->read_fd = notifier->write_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return notifier->read_fd >= 0;
+}
+
+#else
+
+bool
+platform_notifier_open(platform_notifier *notifier)
+{
+    int fds[2];
+    if (pipe(fds) != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+        fcntl(fds[i], F_SETFL, O_NONBLOCK);
+    }
+    notifier->read_fd = fds[0];
+    notifier->write_fd = fds[1];
+    return true;
+}
+
+#endif
+
+void
+platform_notifier_close(platform_notifier *notifier)
+{
+    if (notifier->write_fd != notifier->read_fd) {
+        close(notifier->write_fd);
+    }
+    close(notifier->read_fd);
+}
+
+/* A full pipe is readable already. */
+void
+platform_notifier_set(platform_notifier *notifier)
+{
+    uint64_t one = 1;
+    while (write(notifier->write_fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+void
+platform_notifier_clear(platform_notifier *notifier)
+{
+    uint64_t counts[16];
+    ssize_t got;
+    do {
+        got = read(notifier->read_fd, counts, sizeof counts);
+    } while ((got < 0 && errno == EINTR) || got == (ssize_t)sizeof counts);
 }

@@ -168,4 +168,16 @@ void platform_event_clear(platform_event *event);
 platform_wait_result platform_event_wait(platform_event *event, int64_t deadline_ns,
                                          uint32_t spin_ns, bool interruptible);
 
+/* A descriptor that becomes readable when it is set, until it is cleared. */
+typedef struct platform_notifier {
+    int read_fd, write_fd; /* the same one, where the system has eventfd */
+} platform_notifier;
+
+/* Neither blocking nor passed on to other programs.  False: no descriptor. */
+bool platform_notifier_open(platform_notifier *notifier);
+void platform_notifier_close(platform_notifier *notifier);
+/* Any thread. */
+void platform_notifier_set(platform_notifier *notifier);
+void platform_notifier_clear(platform_notifier *notifier);
+
 #endif

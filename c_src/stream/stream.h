@@ -39,6 +39,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "waker.h"
+
 typedef enum {
     STREAM_OK = 0,
     STREAM_CLOSED = -1,      /* ended by the writer, or closed by the reader */
@@ -352,6 +354,13 @@ typedef struct stream_want {
  * STREAM_OK, STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED (at once when the
  * token is raised already and there is no news). */
 stream_status stream_wait(stream *s, const stream_want *want);
+
+/* The same on the thread of an event loop, which does not wait: STREAM_AGAIN, and
+ * *pending is armed (waker.h); STREAM_OK: there is news; STREAM_BUSY: another wait of a
+ * loop is in the stream already, and two would take turns at random; STREAM_NOMEM. */
+stream_status stream_wait_on_loop(stream *s, stream_waker *waker, uint64_t position,
+                                  uint64_t need_offset, void *user,
+                                  stream_pending **pending);
 
 #include "front.h"
 #include "token.h"

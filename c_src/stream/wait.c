@@ -18,8 +18,8 @@
 /* Looks at the clock after so many looks at the stream. */
 #define SPINS_PER_CLOCK 16
 
-static bool
-has_news(stream *s, uint64_t position, uint64_t need_offset)
+bool
+stream__has_news(stream *s, uint64_t position, uint64_t need_offset)
 {
     return atomic_load(&s->written) >= need_offset || stream_is_whole(s) ||
            atomic_load(&s->front.position) != position;
@@ -27,10 +27,9 @@ has_news(stream *s, uint64_t position, uint64_t need_offset)
 
 /* ---- The list ---- */
 
-static void
-enqueue(stream *s, struct stream_waiter *waiter)
+void
+stream__enqueue_waiter_locked(stream *s, struct stream_waiter *waiter)
 {
-    platform_lock_take(&s->wait_lock);
     waiter->prev = NULL;
     waiter->next = s->waiting;
     if (waiter->next != NULL) {
@@ -40,7 +39,6 @@ enqueue(stream *s, struct stream_waiter *waiter)
     waiter->queued = true;
     atomic_fetch_add(&s->waiter_count, 1);
     atomic_fetch_add(&s->front.attention, 1);
-    platform_unlock(&s->wait_lock);
 }
 
 static void
@@ -59,9 +57,8 @@ remove_locked(stream *s, struct stream_waiter *waiter)
     atomic_fetch_sub(&s->front.attention, 1);
 }
 
-/* False when a waker has it already. */
-static bool
-dequeue(stream *s, struct stream_waiter *waiter)
+bool
+stream__dequeue_waiter(stream *s, struct stream_waiter *waiter)
 {
     platform_lock_take(&s->wait_lock);
     bool queued = waiter->queued;
@@ -80,7 +77,7 @@ stream__reader_lacks_bytes(stream *s)
         platform_lock_take(&s->wait_lock);
         for (struct stream_waiter *waiter = s->waiting; waiter != NULL && !lacks;
              waiter = waiter->next) {
-            lacks = !has_news(s, waiter->position, waiter->need_offset);
+            lacks = !stream__has_news(s, waiter->position, waiter->need_offset);
         }
         platform_unlock(&s->wait_lock);
     }
@@ -95,7 +92,7 @@ stream__wake(stream *s)
     for (struct stream_waiter *waiter = s->waiting, *next; waiter != NULL;
          waiter = next) {
         next = waiter->next;
-        if (has_news(s, waiter->position, waiter->need_offset)) {
+        if (stream__has_news(s, waiter->position, waiter->need_offset)) {
             remove_locked(s, waiter);
             waiter->next = woken;
             woken = waiter;
@@ -107,6 +104,20 @@ stream__wake(stream *s)
         woken->notify(woken);
         woken = next;
     }
+}
+
+/* Unlocking the reader lock notes that the position of now is told, so that each
+ * further move is news (front.told). */
+bool
+stream__look_from_list(stream *s, const struct stream_waiter *waiter)
+{
+    if (atomic_load(&s->parked_count) != 0) {
+        stream__admit(s);
+    }
+    stream_reader_lock(s);
+    bool news = stream__has_news(s, waiter->position, waiter->need_offset);
+    stream_reader_unlock(s);
+    return news;
 }
 
 /* ---- Threads ---- */
@@ -133,7 +144,7 @@ spin_until_news(stream *s, const stream_want *want)
     }
     do {
         for (int i = 0; i < SPINS_PER_CLOCK; i++) {
-            if (has_news(s, want->position, want->need_offset)) {
+            if (stream__has_news(s, want->position, want->need_offset)) {
                 return true;
             }
             platform_relax();
@@ -160,36 +171,21 @@ spin(stream *s, const stream_want *want)
     return news;
 }
 
-/* After queueing: what came before it was counted is seen here.  Unlocking notes that
- * the position of now is told, so that each further move is news (front.told). */
-static bool
-look_again(stream *s, const stream_want *want)
-{
-    stream_reader_lock(s);
-    bool news = has_news(s, want->position, want->need_offset);
-    stream_reader_unlock(s);
-    return news;
-}
-
 /* By a token, whose lock keeps the waiter in place. */
 static void
 cancel_thread(void *arg)
 {
     struct thread_waiter *self = arg;
-    if (dequeue(self->stream, &self->waiter)) {
+    if (stream__dequeue_waiter(self->stream, &self->waiter)) {
         self->cancelled = true;
         notify_thread(&self->waiter);
     }
 }
 
-/* A reader that waits for more than there is lets the writers go on. */
 static platform_wait_result
 sleep_in_list(stream *s, const stream_want *want, struct thread_waiter *self)
 {
-    if (atomic_load(&s->parked_count) != 0) {
-        stream__admit(s);
-    }
-    if (look_again(s, want)) {
+    if (stream__look_from_list(s, &self->waiter)) {
         return PLATFORM_SET;
     }
     return platform_event_wait(&self->event, want->deadline_ns, 0, want->interruptible);
@@ -202,7 +198,9 @@ sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
 {
     platform_wait_result result = PLATFORM_SET;
     bool raised = false;
-    enqueue(s, &self->waiter);
+    platform_lock_take(&s->wait_lock);
+    stream__enqueue_waiter_locked(s, &self->waiter);
+    platform_unlock(&s->wait_lock);
     if (want->token == NULL) {
         result = sleep_in_list(s, want, self);
     } else if (stream_token_enter(want->token, cancel_thread, self)) {
@@ -211,7 +209,7 @@ sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
     } else {
         raised = true;
     }
-    if (!dequeue(s, &self->waiter)) {
+    if (!stream__dequeue_waiter(s, &self->waiter)) {
         platform_event_wait(&self->event, INT64_MAX, 0, false);
         return PLATFORM_SET;
     }
@@ -222,7 +220,7 @@ sleep_queued(stream *s, const stream_want *want, struct thread_waiter *self)
 stream_status
 stream_wait(stream *s, const stream_want *want)
 {
-    if (has_news(s, want->position, want->need_offset) || spin(s, want)) {
+    if (stream__has_news(s, want->position, want->need_offset) || spin(s, want)) {
         return STREAM_OK;
     }
     if (want->token != NULL && stream_token_is_raised(want->token)) {
