@@ -21,7 +21,7 @@ loop_waiter_of(struct stream_waiter *waiter)
 static void
 notify_loop(struct stream_waiter *waiter)
 {
-    stream_pending_post(&loop_waiter_of(waiter)->pending);
+    (void)stream_pending_post(&loop_waiter_of(waiter)->pending);
 }
 
 static bool
@@ -47,6 +47,7 @@ new_loop_waiter(stream *s, stream_waker *waker, uint64_t position, uint64_t need
     if (self != NULL) {
         stream_pending_init(&self->pending, waker, user);
         self->pending.withdraw = withdraw;
+        self->pending.lapse = NULL;
         self->pending.destroy = destroy;
         self->waiter = (struct stream_waiter){
             .position = position, .need_offset = need_offset, .notify = notify_loop};

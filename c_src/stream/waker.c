@@ -56,6 +56,14 @@ stream_waker_fd(const stream_waker *waker)
     return waker->notifier.read_fd;
 }
 
+static void
+lapse(stream_pending *pending)
+{
+    if (pending->lapse != NULL) {
+        pending->lapse(pending);
+    }
+}
+
 static stream_pending *
 take_all(stream_waker *waker, bool closing)
 {
@@ -83,6 +91,7 @@ stream_waker_close(stream_waker *waker)
     for (stream_pending *pending = take_all(waker, true), *next; pending != NULL;
          pending = next) {
         next = pending->next;
+        lapse(pending);
         stream_pending_release(pending);
     }
 }
@@ -119,11 +128,13 @@ stream_pending_cancel(stream_pending *pending)
 {
     if (pending->withdraw(pending)) {
         stream_pending_release(pending);
+    } else {
+        lapse(pending);
     }
     stream_pending_release(pending);
 }
 
-void
+bool
 stream_pending_post(stream_pending *pending)
 {
     stream_waker *waker = stream_waker_share(pending->waker);
@@ -147,4 +158,5 @@ stream_pending_post(stream_pending *pending)
         stream_pending_release(pending);
     }
     stream_waker_release(waker);
+    return !closed;
 }

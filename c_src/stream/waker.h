@@ -8,8 +8,8 @@
  * LIFE OF A WAIT.
  *
  *   ARMED --news--> READY --stream_waker_take()--> the taker's
- *     |               `--the waker is closed----> dropped
- *     `--stream_pending_cancel()--> dropped
+ *     |               `--the waker is closed----> lapsed
+ *     `--stream_pending_cancel()--> withdrawn; later it would be: lapsed
  *
  * It is counted: one reference for whoever armed it, one for the place that it is in
  * (the list of what it waits for, then the ready list, then the taker).
@@ -35,6 +35,8 @@ typedef struct stream_pending {
     void *user; /* of whoever armed it, who may clear it; the loop's thread only */
     /* Takes it out of what it waits for.  False: it is over already. */
     bool (*withdraw)(struct stream_pending *pending);
+    /* It is over, and nobody will look.  NULL: that does not matter. */
+    void (*lapse)(struct stream_pending *pending);
     void (*destroy)(struct stream_pending *pending);
 } stream_pending;
 
@@ -50,8 +52,8 @@ stream_pending *stream_waker_take(stream_waker *waker);
 /* The loop is gone: waits that are over, now or later, are dropped.  Idempotent. */
 void stream_waker_close(stream_waker *waker);
 
-/* Ends a wait that its taker has not got yet, and drops the reference of whoever armed
- * it.  After this stream_waker_take() may still answer it, if it was over. */
+/* Withdraws a wait, or lets one lapse that is over, and drops the reference of whoever
+ * armed it.  stream_waker_take() may answer it later, if it was over. */
 void stream_pending_cancel(stream_pending *pending);
 void stream_pending_release(stream_pending *pending);
 
@@ -61,7 +63,8 @@ void stream_pending_release(stream_pending *pending);
 void stream_pending_init(stream_pending *pending, stream_waker *waker, void *user);
 /* It is in a list now, to which this reference belongs. */
 void stream_pending_share(stream_pending *pending);
-/* It is over.  Takes the reference of the list. */
-void stream_pending_post(stream_pending *pending);
+/* It is over.  Takes the reference of the list.  False: the waker is closed, nobody
+ * will look, and it has not lapsed: that is the caller's to do. */
+bool stream_pending_post(stream_pending *pending);
 
 #endif
