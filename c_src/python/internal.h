@@ -183,7 +183,10 @@ extern PyType_Spec pyb__view_spec;   /* view.c */
 extern PyType_Spec pyb__writer_spec; /* writer.c */
 extern PyType_Spec pyb__pid_spec;    /* handle.c */
 extern PyType_Spec pyb__ref_spec;
-extern PyType_Spec pyb__atom_spec; /* atom.c */
+extern PyType_Spec pyb__atom_spec;  /* atom.c */
+extern PyType_Spec pyb__waker_spec; /* waker.c */
+extern PyType_Spec pyb__wait_spec;
+extern PyType_Spec pyb__channel_spec; /* channel.c */
 
 /* The state behind one of our (final) types' instances. */
 static inline pyb_state *

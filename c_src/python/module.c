@@ -182,9 +182,15 @@ module_exec(PyObject *module)
         PyType_Spec *spec;
         PyTypeObject **slot;
     } types[] = {
-        {&pyb__buffer_spec, &state->buffer_type}, {&pyb__view_spec, &state->view_type},
-        {&pyb__writer_spec, &state->writer_type}, {&pyb__pid_spec, &state->pid_type},
-        {&pyb__ref_spec, &state->ref_type},       {&pyb__atom_spec, &state->atom_type},
+        {&pyb__buffer_spec, &state->buffer_type},
+        {&pyb__view_spec, &state->view_type},
+        {&pyb__writer_spec, &state->writer_type},
+        {&pyb__pid_spec, &state->pid_type},
+        {&pyb__ref_spec, &state->ref_type},
+        {&pyb__atom_spec, &state->atom_type},
+        {&pyb__waker_spec, &state->waker_type},
+        {&pyb__wait_spec, &state->wait_type},
+        {&pyb__channel_spec, &state->channel_type},
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (add_type(module, types[i].spec, types[i].slot) < 0) {
@@ -204,6 +210,10 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->pid_type);
     Py_VISIT(state->ref_type);
     Py_VISIT(state->atom_type);
+    Py_VISIT(state->waker_type);
+    Py_VISIT(state->wait_type);
+    Py_VISIT(state->channel_type);
+    Py_VISIT(state->channel_closed);
     Py_VISIT(state->incomplete_read);
     Py_VISIT(state->limit_overrun);
     Py_VISIT(state->not_convertible);
@@ -224,6 +234,10 @@ module_clear(PyObject *module)
     Py_CLEAR(state->pid_type);
     Py_CLEAR(state->ref_type);
     Py_CLEAR(state->atom_type);
+    Py_CLEAR(state->waker_type);
+    Py_CLEAR(state->wait_type);
+    Py_CLEAR(state->channel_type);
+    Py_CLEAR(state->channel_closed);
     Py_CLEAR(state->incomplete_read);
     Py_CLEAR(state->limit_overrun);
     Py_CLEAR(state->not_convertible);

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../stream/channel.h"
 #include "../stream/stream.h"
 
 /* A pid or reference: opaque to Python.  `word` is the host's own immediate form, or
@@ -30,19 +31,23 @@ typedef struct pyb_handle {
 
 /* Per-interpreter state of the module: its types and exceptions. */
 typedef struct pyb_state {
-    PyTypeObject *buffer_type; /* erlang.PyBuffer */
-    PyTypeObject *view_type;   /* exporter behind memoryviews */
-    PyTypeObject *writer_type; /* erlang.testing.Writer */
-    PyTypeObject *pid_type;    /* erlang.Pid, a pyb_handle */
-    PyTypeObject *ref_type;    /* erlang.Ref, a pyb_handle */
-    PyTypeObject *atom_type;   /* erlang.Atom */
-    PyObject *incomplete_read; /* erlang.IncompleteReadError(EOFError) */
-    PyObject *limit_overrun;   /* erlang.LimitOverrunError(ValueError) */
-    PyObject *not_convertible; /* erlang.NotConvertibleError(TypeError) */
-    PyObject *buffer_aborted;  /* erlang.BufferAborted(OSError) */
-    PyObject *cancelled;       /* erlang.Cancelled(BaseException) */
-    PyObject *erlang_error;    /* erlang.ErlangError(Exception) */
-    PyObject *unsupported;     /* io.UnsupportedOperation */
+    PyTypeObject *buffer_type;  /* erlang.PyBuffer */
+    PyTypeObject *view_type;    /* exporter behind memoryviews */
+    PyTypeObject *writer_type;  /* erlang.testing.Writer */
+    PyTypeObject *pid_type;     /* erlang.Pid, a pyb_handle */
+    PyTypeObject *ref_type;     /* erlang.Ref, a pyb_handle */
+    PyTypeObject *atom_type;    /* erlang.Atom */
+    PyTypeObject *waker_type;   /* the descriptor of one event loop */
+    PyTypeObject *wait_type;    /* one wait of an event loop */
+    PyTypeObject *channel_type; /* erlang.Channel */
+    PyObject *channel_closed;   /* erlang.ChannelClosed(Exception) */
+    PyObject *incomplete_read;  /* erlang.IncompleteReadError(EOFError) */
+    PyObject *limit_overrun;    /* erlang.LimitOverrunError(ValueError) */
+    PyObject *not_convertible;  /* erlang.NotConvertibleError(TypeError) */
+    PyObject *buffer_aborted;   /* erlang.BufferAborted(OSError) */
+    PyObject *cancelled;        /* erlang.Cancelled(BaseException) */
+    PyObject *erlang_error;     /* erlang.ErlangError(Exception) */
+    PyObject *unsupported;      /* io.UnsupportedOperation */
 } pyb_state;
 
 /* Why a stream was aborted.  Every reason that is given to stream_abort() is one. */
@@ -54,6 +59,14 @@ typedef struct pyb_reason {
     /* What the host knows its own by; NULL for those of this room. */
     const void *host;
 } pyb_reason;
+
+/* A message in a channel.  Every item of every channel is one. */
+typedef struct pyb_message {
+    channel_item base; /* first */
+    /* A new reference, or NULL with an exception set.  With `views`, large binaries
+     * become memoryviews.  The message stays as it is. */
+    PyObject *(*to_python)(pyb_state *state, struct pyb_message *message, bool views);
+} pyb_message;
 
 /* What the module asks of the node.  Python objects are borrowed; results follow the
  * usual conventions (new reference or NULL with an exception set; 0 or -1). */
@@ -69,6 +82,9 @@ typedef struct pyb_host {
      * under `name` (a str or an Atom).  Waits without the GIL. */
     PyObject *(*call)(pyb_state *state, PyObject *name, PyObject *const *args,
                       Py_ssize_t nargs);
+    /* A message of anything that converts, for Channel.put(); NULL with an exception
+     * set.  Returns owned: base.release(). */
+    pyb_message *(*message)(pyb_state *state, PyObject *object);
     /* Around every wait of a Python thread; called without the GIL.  wait_begin()
      * answers what can cancel the wait, or NULL. */
     stream_token *(*wait_begin)(void);
@@ -100,6 +116,13 @@ PyObject *pyb_buffer_new(pyb_state *state, stream *s, PyObject *origin);
 PyObject *pyb_buffer_origin(PyObject *buffer);
 /* The stream of a PyBuffer (borrowed), or NULL (no exception) for another object. */
 stream *pyb_buffer_stream(pyb_state *state, PyObject *object);
+
+/* A new Channel over `c` (shares it), with `origin` as above.  `views`: what it
+ * receives may be memoryviews. */
+PyObject *pyb_channel_new(pyb_state *state, channel *c, bool views, PyObject *origin);
+PyObject *pyb_channel_origin(PyObject *object);
+/* The channel of a Channel (borrowed), or NULL (no exception) for another object. */
+channel *pyb_channel_of(pyb_state *state, PyObject *object);
 
 /* A new Pid or Ref; `external` may be NULL when `word` is not 0 (shares it). */
 PyObject *pyb_handle_new(PyTypeObject *type, uint64_t word, PyObject *external);
