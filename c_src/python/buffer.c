@@ -26,6 +26,23 @@ pyb_buffer_new(pyb_state *state, stream *s, PyObject *origin)
     return (PyObject *)self;
 }
 
+PyObject *
+pyb__nonblocking(PyObject *module, PyObject *buffer)
+{
+    pyb_state *state = PyModule_GetState(module);
+    if (!Py_IS_TYPE(buffer, state->buffer_type)) {
+        PyErr_Format(PyExc_TypeError, "argument 'buf' must be a PyBuffer, not %.200s",
+                     Py_TYPE(buffer)->tp_name);
+        return NULL;
+    }
+    PyObject *other =
+        pyb_buffer_new(state, stream_of(buffer), ((pyb_buffer *)buffer)->origin);
+    if (other != NULL) {
+        ((pyb_buffer *)other)->timeout_ns = 0;
+    }
+    return other;
+}
+
 stream *
 pyb_buffer_stream(pyb_state *state, PyObject *object)
 {

@@ -254,6 +254,9 @@ PyObject *pyb__buffer_refuse_write(PyObject *self, PyObject *args);
 PyObject *pyb__buffer_refuse_truncate(PyObject *self, PyObject *args);
 Py_ssize_t pyb__buffer_length(PyObject *self);
 int pyb__buffer_bool(PyObject *self);
+/* Another PyBuffer over the stream of `buffer`, which raises TimeoutError where it
+ * would wait.  A new reference, or NULL with TypeError for anything but a PyBuffer. */
+PyObject *pyb__nonblocking(PyObject *module, PyObject *buffer);
 PyObject *pyb__buffer_repr(PyObject *self);
 PyObject *pyb__buffer_compare(PyObject *self, PyObject *other, int operation);
 Py_hash_t pyb__buffer_hash(PyObject *self);

@@ -131,8 +131,13 @@ PyDoc_STRVAR(
     "outside of an Erlang node, in a child of it after os.fork(), and when erlpy\n"
     "is not running there.");
 
+PyDoc_STRVAR(nonblocking_doc,
+             "nonblocking($module, buf, /)\n--\n\n"
+             "Another PyBuffer over the same stream, with a timeout of 0.");
+
 static PyMethodDef module_methods[] = {
     {"call", (PyCFunction)(void (*)(void))module_call, METH_FASTCALL, call_doc},
+    {"nonblocking", pyb__nonblocking, METH_O, nonblocking_doc},
     {"send", (PyCFunction)(void (*)(void))module_send, METH_FASTCALL | METH_KEYWORDS,
      send_doc},
     {NULL, NULL, 0, NULL},

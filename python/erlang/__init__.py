@@ -2,7 +2,8 @@
 
 PyBuffer is a stream of bytes that Erlang writes while Python reads it as a file.
 Pid, Ref and Atom stand for the Erlang terms of that name; send() sends a message to
-an Erlang process, call() calls an Erlang function.  erlang.testing makes buffers without Erlang, for unit tests.
+an Erlang process, call() calls an Erlang function.  erlang.aio reads buffers in asyncio,
+erlang.testing makes them without Erlang, for unit tests.
 """
 
 from _erlang import (
@@ -34,3 +35,14 @@ __all__ = [
     "call",
     "send",
 ]
+
+# Imported when they are first used: asyncio takes longer to load than all of this.
+_SUBMODULES = ("aio",)
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        from importlib import import_module
+
+        return import_module("erlang." + name)
+    raise AttributeError(f"module 'erlang' has no attribute {name!r}")

@@ -4,6 +4,8 @@ from typing import Any, Literal, SupportsIndex, final
 
 from typing_extensions import Buffer
 
+from erlang import aio as aio
+
 __all__ = [
     "Atom",
     "BufferAborted",

@@ -5,6 +5,8 @@ import importlib
 import inspect
 import pathlib
 import pydoc
+import subprocess
+import sys
 
 import pytest
 
@@ -12,8 +14,16 @@ import erlang
 import erlang.testing
 
 PACKAGE = pathlib.Path(erlang.__file__).parent
-MODULES = {"erlang": "__init__.pyi", "erlang.testing": "testing.pyi"}
-PUBLIC_DUNDERS = {"__enter__", "__exit__", "__iter__", "__next__", "__len__", "__bool__"}
+MODULES = {
+    "erlang": "__init__.pyi",
+    "erlang.aio": "aio.pyi",
+    "erlang.testing": "testing.pyi",
+}
+PUBLIC_DUNDERS = {
+    *("__enter__", "__exit__", "__iter__", "__next__", "__len__", "__bool__"),
+    *("__aiter__", "__anext__"),
+}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def stub(module):
@@ -21,7 +31,7 @@ def stub(module):
 
 
 def functions(body):
-    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    return {node.name: node for node in body if isinstance(node, FUNCTIONS)}
 
 
 def classes(module):
@@ -83,9 +93,12 @@ def test_members(module, name):
     for member in PUBLIC_DUNDERS & set(vars(real)):
         assert member in stubbed
     for member in public:
-        if callable(getattr(real, member)):
-            signature = inspect.signature(getattr(real, member))
-            assert parameters(signature) == stub_parameters(stubbed[member]), member
+        function = getattr(real, member)
+        if callable(function):
+            node = stubbed[member]
+            assert parameters(inspect.signature(function)) == stub_parameters(node), member
+            asynchronous = inspect.iscoroutinefunction(function)
+            assert asynchronous == isinstance(node, ast.AsyncFunctionDef), member
 
 
 @pytest.mark.parametrize("module, name", CLASSES)
@@ -96,7 +109,7 @@ def test_docs(module, name):
         if not member.startswith("_"):
             assert inspect.getdoc(getattr(real, member)), member
             if callable(getattr(real, member)):
-                assert getattr(real, member).__text_signature__, member
+                assert inspect.signature(getattr(real, member)), member
     text = pydoc.plain(pydoc.render_doc(real))
     for line in text.splitlines():
         assert len(line) < 120, line
@@ -114,6 +127,27 @@ def test_functions_have_docs_and_signatures():
     assert parameters(inspect.signature(erlang.testing.Writer)) == stub_parameters(new)
 
 
+def test_functions_of_aio():
+    signature = inspect.signature(erlang.aio.reader)
+    assert parameters(signature) == stub_parameters(functions(stub("erlang.aio").body)["reader"])
+    new = functions(classes("erlang.aio")["StreamReader"].body)["__init__"]
+    assert parameters(inspect.signature(erlang.aio.StreamReader)) == stub_parameters(new)
+
+
+def test_import_is_cheap():
+    code = """
+import sys, erlang
+assert "asyncio" not in sys.modules and "erlang.aio" not in sys.modules
+erlang.aio.reader
+assert "erlang.aio" in sys.modules and erlang.aio is sys.modules["erlang.aio"]
+assert not hasattr(erlang, "nothing")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_names_for_later_are_free():
-    for name in ("channel", "aio", "reactor", "wsgi", "asgi"):
+    for name in ("channel", "reactor", "wsgi", "asgi"):
         assert not hasattr(erlang, name)

@@ -1,0 +1,234 @@
+"""Buffers in asyncio: what waits for Erlang is awaited, and nothing polls.
+
+    from erlang import aio
+
+    async def handle(body):
+        async for line in aio.reader(body):
+            ...
+
+reader(buf) has the interface and the meanings of asyncio.StreamReader.  It works on any
+asyncio loop that has add_reader(), uvloop included: each loop has one descriptor,
+however many buffers are awaited in it.
+"""
+
+import asyncio
+import weakref
+
+from _erlang import (
+    BufferAborted,
+    IncompleteReadError,
+    LimitOverrunError,
+    Waker,
+    nonblocking,
+)
+
+__all__ = ["StreamReader", "reader"]
+
+DEFAULT_LIMIT = 2**16
+
+# A loop holds its Waker by the callback of its descriptor, and nothing else does: a loop
+# that is closed lets go of it and of all that waits.
+_wakers = weakref.WeakKeyDictionary()
+
+
+def _waker(loop):
+    known = _wakers.get(loop)
+    waker = known() if known is not None else None
+    if waker is None:
+        waker = Waker()
+        loop.add_reader(waker.fileno(), waker.drain)
+        _wakers[loop] = weakref.ref(waker)
+    return waker
+
+
+async def _until(arm, *args):
+    """Waits in the running loop until there may be something new to look at.
+
+    arm: Waker.wait_buffer or Waker.wait_channel; args: what it takes before the future.
+    An exception, also a cancellation, passes the news on to whoever waits as well.
+    """
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    # The Waker is not held here: it goes with its loop, also while this waits.
+    wait = arm(_waker(loop), *args, future)
+    if wait is not None:
+        try:
+            await future
+        except BaseException:
+            wait.cancel()
+            raise
+        wait.done()
+
+
+def reader(buf, limit=DEFAULT_LIMIT):
+    """A StreamReader that reads from buf, a PyBuffer.
+
+    limit: how many bytes of a line, or before the separator of readuntil(), are taken
+    at most; a positive integer.
+    """
+    return StreamReader(buf, limit)
+
+
+class StreamReader:
+    """The interface of asyncio.StreamReader over a PyBuffer.
+
+    Position, end and data are those of the buffer; several readers of one buffer share
+    them.  Only one task may wait in a buffer at a time: a second one gets RuntimeError.
+    A task that is cancelled while it waits has consumed nothing.
+
+    When the writer aborts, calls that promise completeness (read(-1), readexactly(),
+    readuntil()) raise erlang.BufferAborted at once and consume nothing; the others hand
+    out first what had arrived.
+    """
+
+    def __init__(self, buf, limit=DEFAULT_LIMIT):
+        if limit <= 0:
+            raise ValueError("Limit cannot be <= 0")
+        self._buf = nonblocking(buf)
+        self._limit = limit
+
+    def __repr__(self):
+        return f"<erlang.aio.StreamReader limit={self._limit} {self._buf!r}>"
+
+    def at_eof(self):
+        """True at the end: no more will come, and all has been read.
+
+        Raises BufferAborted when what came before the abort has been read.
+        """
+        return self._buf.at_eof()
+
+    def exception(self):
+        """A BufferAborted when the writer has aborted, else None."""
+        try:
+            self._buf.readexactly(0)
+        except BufferAborted as error:
+            return error
+        return None
+
+    async def _call(self, need, read, *args):
+        """What read(*args) answers, once it need not wait.
+
+        need: how many bytes it takes, from the position on; None: all of them.
+        """
+        buf = self._buf
+        while True:
+            position = buf.tell()
+            try:
+                return read(*args)
+            except TimeoutError:
+                pass
+            await _until(Waker.wait_buffer, buf, position, need)
+
+    async def _search(self, least, read, *args):
+        """As _call(), for what looks anew at each byte after the first `least`."""
+        buf = self._buf
+        while True:
+            position, available = buf.tell(), buf.readable_amount()
+            try:
+                return read(*args)
+            except TimeoutError:
+                pass
+            await _until(
+                Waker.wait_buffer, buf, position, max(least, available + 1)
+            )
+
+    async def read(self, n=-1):
+        """At most n bytes, as soon as there are any; all until the end for n < 0.
+
+        b'' at the end, and for n = 0.
+        """
+        return await self._call(1 if n >= 0 else None, self._buf.read, n)
+
+    async def readexactly(self, n):
+        """Exactly n bytes.
+
+        Raises asyncio.IncompleteReadError, whose .partial has been consumed, when the
+        end comes before.
+        """
+        if n < 0:
+            raise ValueError("readexactly size can not be less than zero")
+        try:
+            return await self._call(n, self._buf.readexactly, n)
+        except IncompleteReadError as error:
+            raise asyncio.IncompleteReadError(error.partial, n) from None
+
+    async def readline(self):
+        """A line with its b'\\n'; without one the last line; b'' at the end.
+
+        Raises ValueError when the line is longer than the limit.  What has arrived of
+        it has been consumed.
+        """
+        line = await self._search(1, self._buf.readline, self._limit + 1)
+        if len(line) > self._limit and not line.endswith(b"\n"):
+            raise ValueError(self._drop_line())
+        return line
+
+    def _drop_line(self):
+        """Consumes what has arrived of a line whose beginning is consumed."""
+        found = self._buf.find(b"\n")
+        left = self._buf.readable_amount() if found < 0 else found + 1
+        while left > 0:
+            left -= len(self._buf.readview(left))
+        return _overrun_message(found)
+
+    async def readuntil(self, separator=b"\n"):
+        """Bytes up to and including the separator.
+
+        Raises asyncio.LimitOverrunError, with nothing consumed, when more than the
+        limit comes before it, and asyncio.IncompleteReadError, whose .partial has been
+        consumed, when the end does.
+        """
+        try:
+            return await self._search(
+                len(separator), self._buf.readuntil, separator, self._limit
+            )
+        except IncompleteReadError as error:
+            raise asyncio.IncompleteReadError(error.partial, None) from None
+        except LimitOverrunError:
+            found = self._buf.find(separator)
+            if found >= 0:
+                consumed = found
+            else:
+                consumed = self._buf.readable_amount() + 1 - len(separator)
+            raise asyncio.LimitOverrunError(_overrun_message(found), consumed) from None
+
+    async def readview(self, n=-1):
+        """At most n bytes as a memoryview, without a copy, as soon as there are any.
+
+        What is in one piece is shown: it may be less than has arrived.  An empty one at
+        the end, and for n = 0.
+        """
+        return await self._call(1, self._buf.readview, n)
+
+    def views(self):
+        """Memoryviews of the rest, as they arrive, for `async for`."""
+        return _Views(self)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+
+class _Views:
+    def __init__(self, reader):
+        self._reader = reader
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        view = await self._reader.readview()
+        if not view:
+            raise StopAsyncIteration
+        return view
+
+
+def _overrun_message(found):
+    if found < 0:
+        return "Separator is not found, and chunk exceed the limit"
+    return "Separator is found, but chunk is longer than limit"
