@@ -5,6 +5,7 @@ is counted; a part without one (a compiler, dialyzer) counts as one test.  The l
 line is the total, which is also left in _build/test/total for .ci/run.  Exits with 1
 when a part failed.
 """
+import collections
 import os
 import re
 import signal
@@ -25,6 +26,14 @@ PLAIN = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 PYTEST = re.compile(r"^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s(?: \([\d:]+\))? ?=*$")
 CT_ALL = re.compile(r"^(?:===> )?All (\d+) tests passed\.")
 CT_SOME = re.compile(r"(Failed|Skipped|Passed) (\d+)(?: \(\d+, \d+\))? tests?\.")
+# How they name what failed.
+FAILURE = re.compile(
+    r"FAILED|^FAIL\b|^ERROR\b|failed on line|^Reason: |(ERROR|WARNING): \w+Sanitizer"
+)
+# Of a part that failed, the report at the end shows so much again.
+SHOWN_FAILURES = 20
+SHOWN_LAST_LINES = 15
+SHOWN_WIDTH = 200
 
 
 def count_line(line):
@@ -58,6 +67,8 @@ class Part:
         self.failed = False
         self.note = ""
         self.seconds = 0.0
+        self.failures = []
+        self.last_lines = collections.deque(maxlen=SHOWN_LAST_LINES)
 
     def run(self):
         print(f"\n=== {self.name}: {' '.join(self.command)}", flush=True)
@@ -87,14 +98,16 @@ class Part:
         self.note = f"killed after {PART_SECONDS} s"
         kill_group(process)
 
-    @staticmethod
-    def follow(output):
-        """Shows the output and sums its closing lines."""
+    def follow(self, output):
+        """Shows the output, sums its closing lines, and keeps what tells of failures."""
         total = None
         for raw in output:
             sys.stdout.buffer.write(raw)
             sys.stdout.flush()
             line = COLOUR.sub("", raw.decode(errors="replace")).strip()
+            self.last_lines.append(line[:SHOWN_WIDTH])
+            if FAILURE.search(line) and len(self.failures) < SHOWN_FAILURES:
+                self.failures.append(line[:SHOWN_WIDTH])
             if found := count_line(line):
                 total = tuple(map(sum, zip(total or (0, 0, 0), found)))
         return total
@@ -115,6 +128,12 @@ class Part:
     def summary(self):
         text = closing_line(self.counts) + f" ({self.seconds:.0f} s)"
         return text + (f", {self.note}" if self.note else "")
+
+
+    def show_failures(self):
+        print(f"\n=== {self.name}: what failed, and how it ended")
+        for line in [*self.failures, "...", *self.last_lines]:
+            print("    " + line)
 
 
 class Skipped(Part):
@@ -236,6 +255,9 @@ def main():
 
 
 def report(done, seconds):
+    for part in done:
+        if part.failed:
+            part.show_failures()
     print(f"\n=== Together, in {seconds:.0f} s")
     width = max((len(part.name) for part in done), default=0)
     for part in done:
