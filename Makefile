@@ -94,7 +94,7 @@ format:
 	@find c_src test -name '*.[ch]' | xargs clang-format --dry-run -Werror
 
 ct: all
-	@$(REBAR) ct $(if $(SUITE),--suite $(SUITE))
+	@$(REBAR) ct $(if $(SUITE),--suite $(SUITE)) $(if $(CASE),--case $(CASE))
 
 # For another Python: make pytest PYTHON=python3.13 OUT=_build/python3.13
 pytest: extension

@@ -105,12 +105,15 @@ class Part:
             sys.stdout.buffer.write(raw)
             sys.stdout.flush()
             line = COLOUR.sub("", raw.decode(errors="replace")).strip()
-            self.last_lines.append(line[:SHOWN_WIDTH])
-            if FAILURE.search(line) and len(self.failures) < SHOWN_FAILURES:
-                self.failures.append(line[:SHOWN_WIDTH])
+            self.notice(line)
             if found := count_line(line):
                 total = tuple(map(sum, zip(total or (0, 0, 0), found)))
         return total
+
+    def notice(self, line):
+        self.last_lines.append(line[:SHOWN_WIDTH])
+        if FAILURE.search(line) and len(self.failures) < SHOWN_FAILURES:
+            self.failures.append(line[:SHOWN_WIDTH])
 
     def judge(self, counts, status):
         if counts is None:
@@ -134,6 +137,64 @@ class Part:
         print(f"\n=== {self.name}: what failed, and how it ended")
         for line in [*self.failures, "...", *self.last_lines]:
             print("    " + line)
+
+
+class CommonTest(Part):
+    """Runs a few cases that failed once more, each suite in a new node: what passes then
+    is counted and named as such.  The machines are shared; a case may have been late."""
+
+    CASE = re.compile(
+        r"^(?:%%% (\w+_SUITE) ==> (?:\w+\.)*(\w+): FAILED|(\w+_SUITE):(\w+) failed )"
+    )
+    MOST_RETRIED = 4
+
+    def run(self):
+        self.failed_cases = {}
+        super().run()
+        if self.failed and not self.killed() and 0 < self.count_failed() == self.counts[1]:
+            self.retry()
+
+    def killed(self):
+        return self.note.startswith("killed")
+
+    def count_failed(self):
+        count = sum(map(len, self.failed_cases.values()))
+        return count if count <= self.MOST_RETRIED else 0
+
+    def notice(self, line):
+        super().notice(line)
+        if match := self.CASE.match(line):
+            suite, case = match[1] or match[3], match[2] or match[4]
+            self.failed_cases.setdefault(suite, []).append(case)
+
+    def retry(self):
+        names = []
+        for suite, cases in self.failed_cases.items():
+            again = Part(
+                f"{self.name}, again: {suite}",
+                self.command + self.goals_again(suite, cases),
+                self.environment,
+            )
+            again.run()
+            if again.failed or again.counts[0] < len(cases):
+                return
+            names += [f"{suite}:{case}" for case in cases]
+        passed, failed, skipped = self.counts
+        self.counts = (passed + failed, 0, skipped)
+        self.failed = False
+        self.note = "PASSED ONLY WHEN RUN AGAIN: " + " ".join(names)
+
+
+    def goals_again(self, suite, cases):
+        return [f"SUITE=test/ct/{suite}", f"CASE={','.join(cases)}"]
+
+
+class Sanitised(CommonTest):
+    """Again means the whole suite; a report of the sanitiser ends the node, and no case
+    is named then."""
+
+    def goals_again(self, suite, cases):
+        return [f"SUITE={suite}"]
 
 
 class Skipped(Part):
@@ -214,10 +275,10 @@ def common_test(name, python, tree):
     if not os.path.isdir("test/ct"):
         return
     if tree is None:
-        yield Part(name, make("ct"))
+        yield CommonTest(name, make("ct"))
     else:
         # The full run of the stress suite is that of the main Python.
-        yield Part(
+        yield CommonTest(
             name,
             ["tools/in-copy", tree, *make("ct", f"PYTHON={python}")],
             {"STRESS_OPERATIONS": "30000"},
@@ -233,8 +294,8 @@ def parts(main):
     yield Part("stream", make("-k", "-C", "test/stream", "check"))
     yield Part("fuzz", make("-k", "-j2", "fuzz"))
     yield from python_parts(main)
-    yield Part("sanitize address", make("sanitize-address"))
-    yield Part("sanitize thread", make("sanitize-thread"))
+    yield Sanitised("sanitize address", make("sanitize-address"))
+    yield Sanitised("sanitize thread", make("sanitize-thread"))
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
     yield Part("docs", make("check-docs"))
