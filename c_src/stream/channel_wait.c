@@ -4,8 +4,6 @@
 #include "alloc.h"
 #include "channel_internal.h"
 
-#define SPINS_PER_CLOCK 16
-
 /* ---- Threads ---- */
 
 /* A receiver or a sender. */
@@ -35,7 +33,8 @@ notify_sender(channel_sender *sender, stream_status status)
     platform_event_set(&self->event);
 }
 
-/* By a token, whose lock keeps the wait in place. */
+/* By a token, whose lock keeps the wait in place.  It was not told: nothing is to be
+ * passed on. */
 static void
 cancel_receiver(void *arg)
 {
@@ -93,37 +92,25 @@ is_overdue(const channel_want *want)
            want->deadline_ns <= platform_now_ns();
 }
 
+struct looker {
+    channel *channel;
+    channel_way way;
+};
+
 static bool
-spin_until_news(channel *c, channel_way way, const channel_want *want)
+sees_news(void *arg)
 {
-    int64_t until = platform_now_ns() + want->spin_ns;
-    if (until > want->deadline_ns) {
-        until = want->deadline_ns;
-    }
-    do {
-        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
-            if (channel__has_news(c, way)) {
-                return true;
-            }
-            platform_relax();
-        }
-    } while (platform_now_ns() < until);
-    return false;
+    const struct looker *self = arg;
+    return channel__has_news(self->channel, self->way);
 }
 
-/* Not on the processor that the sender needs. */
 static bool
 spin(channel *c, channel_way way, const channel_want *want)
 {
+    struct looker self = {c, way};
     int senders =
         atomic_load_explicit(&c->queues[way].sender_processor, memory_order_relaxed);
-    if (want->spin_ns == 0 || (senders >= 0 && senders == platform_processor()) ||
-        !platform_spin_begin()) {
-        return false;
-    }
-    bool news = spin_until_news(c, way, want);
-    platform_spin_end();
-    return news;
+    return platform_spin(sees_news, &self, want->spin_ns, want->deadline_ns, senders);
 }
 
 static stream_status
@@ -145,11 +132,15 @@ listen_and_sleep(struct thread_wait *self, const channel_want *want)
 stream_status
 channel_wait(channel *c, channel_way way, const channel_want *want)
 {
-    if (channel__has_news(c, way) || spin(c, way, want)) {
+    if (channel__has_news(c, way)) {
         return STREAM_OK;
     }
+    bool news = spin(c, way, want);
     if (is_raised(want)) {
         return STREAM_CANCELLED;
+    }
+    if (news) {
+        return STREAM_OK;
     }
     if (is_overdue(want)) {
         return STREAM_TIMEDOUT;

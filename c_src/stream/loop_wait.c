@@ -78,23 +78,23 @@ stream_status
 stream_wait_on_loop(stream *s, stream_waker *waker, uint64_t position,
                     uint64_t need_offset, void *user, stream_pending **pending)
 {
+    if (stream__has_news(s, position, need_offset)) {
+        return STREAM_OK;
+    }
     struct loop_waiter *self = new_loop_waiter(s, waker, position, need_offset, user);
     if (self == NULL) {
         return STREAM_NOMEM;
     }
-    stream_status status = STREAM_BUSY;
-    if (stream__has_news(s, position, need_offset)) {
-        status = STREAM_OK;
-    } else if (enqueue(s, &self->waiter)) {
-        if (!stream__look_from_list(s, &self->waiter)) {
-            *pending = &self->pending;
-            return STREAM_AGAIN;
-        }
-        /* It may be over, but nobody's. */
+    if (!enqueue(s, &self->waiter)) {
+        stream_pending_release(&self->pending);
+        return STREAM_BUSY;
+    }
+    if (stream__look_from_list(s, &self->waiter)) {
+        /* It may be over, and in the waker's list: nobody's then. */
         self->pending.user = NULL;
         stream_pending_cancel(&self->pending);
         return STREAM_OK;
     }
-    stream_pending_release(&self->pending);
-    return status;
+    *pending = &self->pending;
+    return STREAM_AGAIN;
 }

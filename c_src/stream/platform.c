@@ -1,10 +1,10 @@
 /*
- * platform.c: clocks, the one-word lock, the latch and advice on memory.
+ * platform.c: clocks, the one-word lock, the latch, the notifier and advice on memory.
  *
- * On Linux locks and latches are futex words.  Elsewhere (or with
- * PLATFORM_NO_FUTEX) they are a pthread mutex and condition variable; a condition
- * variable does not say that a signal handler has run, so that an interruptible
- * wait there returns in slices and lets its caller look.
+ * On Linux locks and latches are futex words, and a notifier is an eventfd.  Elsewhere
+ * (or with PLATFORM_NO_FUTEX) they are a pthread mutex and condition variable, and a
+ * pipe; a condition variable does not say that a signal handler has run, so that an
+ * interruptible wait there returns in slices and lets its caller look.
  */
 #if !defined(_GNU_SOURCE)
 #    define _GNU_SOURCE
@@ -21,8 +21,13 @@
 
 #if defined(__linux__)
 #    include <linux/membarrier.h>
-#    include <sys/eventfd.h>
 #    include <sys/syscall.h>
+#endif
+#if defined(__linux__) && !defined(PLATFORM_NO_FUTEX)
+#    define PLATFORM_EVENTFD 1
+#    include <sys/eventfd.h>
+#else
+#    define PLATFORM_EVENTFD 0
 #endif
 #if PLATFORM_FUTEX
 #    include <linux/futex.h>
@@ -36,6 +41,9 @@
 
 /* Looks at a held lock before sleeping: longer than most critical sections. */
 #define LOCK_SPINS 60
+
+/* Looks at what is waited for between two at the clock. */
+#define SPINS_PER_CLOCK 16
 
 int64_t
 platform_now_ns(void)
@@ -155,21 +163,37 @@ platform_thread_cpu_ns(pthread_t thread)
     return 0;
 }
 
-bool
-platform_spin_begin(void)
+static bool
+spin_until(bool (*is_over)(void *arg), void *arg, int64_t until_ns)
 {
-    int before = atomic_fetch_add_explicit(&room->spinners, 1, memory_order_relaxed);
-    if (before < processors()) {
-        return true;
-    }
-    platform_spin_end();
+    do {
+        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+            if (is_over(arg)) {
+                return true;
+            }
+            platform_relax();
+        }
+    } while (platform_now_ns() < until_ns);
     return false;
 }
 
-void
-platform_spin_end(void)
+bool
+platform_spin(bool (*is_over)(void *arg), void *arg, uint32_t spin_ns,
+              int64_t deadline_ns, int their_processor)
 {
+    bool over = false;
+    if (spin_ns == 0 ||
+        (their_processor >= 0 && their_processor == platform_processor())) {
+        return false;
+    }
+    if (atomic_fetch_add_explicit(&room->spinners, 1, memory_order_relaxed) <
+        processors()) {
+        int64_t until_ns = platform_now_ns() + spin_ns;
+        over =
+            spin_until(is_over, arg, until_ns < deadline_ns ? until_ns : deadline_ns);
+    }
     atomic_fetch_sub_explicit(&room->spinners, 1, memory_order_relaxed);
+    return over;
 }
 
 #if defined(__linux__) && defined(SYS_membarrier)
@@ -477,31 +501,26 @@ event_sleep(platform_event *event, int64_t deadline_ns, bool interruptible)
 
 #endif
 
-static void
-event_spin(platform_event *event, int64_t until_ns)
+static bool
+is_set(void *event)
 {
-    do {
-        platform_relax();
-    } while (!platform_event_is_set(event) && platform_now_ns() < until_ns);
+    return platform_event_is_set(event);
 }
 
 platform_wait_result
 platform_event_wait(platform_event *event, int64_t deadline_ns, uint32_t spin_ns,
                     bool interruptible)
 {
-    if (platform_event_is_set(event)) {
+    if (platform_event_is_set(event) ||
+        platform_spin(is_set, event, spin_ns, deadline_ns, -1)) {
         return PLATFORM_SET;
-    }
-    if (spin_ns != 0 && platform_spin_begin()) {
-        event_spin(event, platform_now_ns() + spin_ns);
-        platform_spin_end();
     }
     return event_sleep(event, deadline_ns, interruptible);
 }
 
 /* ---- Notifiers ---- */
 
-#if defined(__linux__)
+#if PLATFORM_EVENTFD
 
 bool
 platform_notifier_open(platform_notifier *notifier)
@@ -544,16 +563,20 @@ void
 platform_notifier_set(platform_notifier *notifier)
 {
     uint64_t one = 1;
+    int saved = errno;
     while (write(notifier->write_fd, &one, sizeof one) < 0 && errno == EINTR) {
     }
+    errno = saved;
 }
 
 void
 platform_notifier_clear(platform_notifier *notifier)
 {
     uint64_t counts[16];
+    int saved = errno;
     ssize_t got;
     do {
         got = read(notifier->read_fd, counts, sizeof counts);
     } while ((got < 0 && errno == EINTR) || got == (ssize_t)sizeof counts);
+    errno = saved;
 }

@@ -72,10 +72,12 @@ void platform_fence_all_threads(void);
 int platform_processor(void);
 /* Processor time of a thread that lives; always 0 where that cannot be told. */
 int64_t platform_thread_cpu_ns(pthread_t thread);
-/* Before a busy wait of some microseconds: false when as many threads as there are
- * processors are in one already, and sleeping is better.  After true, the other. */
-bool platform_spin_begin(void);
-void platform_spin_end(void);
+/* Looks again and again until is_over(arg), for `spin_ns` but not past the deadline:
+ * some microseconds, before one sleeps.  False: it is not over; at once when sleeping
+ * is better, since `their_processor` (of whoever is waited for; -1: not known) is this
+ * one, or as many threads as there are processors spin already. */
+bool platform_spin(bool (*is_over)(void *arg), void *arg, uint32_t spin_ns,
+                   int64_t deadline_ns, int their_processor);
 
 /* Asks for huge pages for the whole pages inside a fresh block.  Advice only: does
  * nothing where the system has none, or below the size at which it pays. */

@@ -6,7 +6,8 @@
  * token stays raised until it is cleared.
  *
  * LOCK.  Held while `wake` runs, so that nobody wakes a wait that is over.  `wake` may
- * take the wait lock of a stream and set an event, nothing else.
+ * take the wait lock of a stream or the lock of a channel and set an event, nothing
+ * else.
  */
 #ifndef ERLPY_STREAM_TOKEN_H
 #define ERLPY_STREAM_TOKEN_H

@@ -15,9 +15,6 @@
  */
 #include "internal.h"
 
-/* Looks at the clock after so many looks at the stream. */
-#define SPINS_PER_CLOCK 16
-
 bool
 stream__has_news(stream *s, uint64_t position, uint64_t need_offset)
 {
@@ -135,40 +132,25 @@ notify_thread(struct stream_waiter *waiter)
     platform_event_set(&((struct thread_waiter *)(void *)waiter)->event);
 }
 
-static bool
-spin_until_news(stream *s, const stream_want *want)
-{
-    int64_t until = platform_now_ns() + want->spin_ns;
-    if (until > want->deadline_ns) {
-        until = want->deadline_ns;
-    }
-    do {
-        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
-            if (stream__has_news(s, want->position, want->need_offset)) {
-                return true;
-            }
-            platform_relax();
-        }
-    } while (platform_now_ns() < until);
-    return false;
-}
+struct looker {
+    stream *stream;
+    const stream_want *want;
+};
 
 static bool
-is_writers_processor(stream *s)
+sees_news(void *arg)
 {
-    int writers = atomic_load_explicit(&s->writer_processor, memory_order_relaxed);
-    return writers >= 0 && writers == platform_processor();
+    const struct looker *self = arg;
+    return stream__has_news(self->stream, self->want->position,
+                            self->want->need_offset);
 }
 
 static bool
 spin(stream *s, const stream_want *want)
 {
-    if (want->spin_ns == 0 || is_writers_processor(s) || !platform_spin_begin()) {
-        return false;
-    }
-    bool news = spin_until_news(s, want);
-    platform_spin_end();
-    return news;
+    struct looker self = {s, want};
+    int writers = atomic_load_explicit(&s->writer_processor, memory_order_relaxed);
+    return platform_spin(sees_news, &self, want->spin_ns, want->deadline_ns, writers);
 }
 
 /* By a token, whose lock keeps the waiter in place. */
