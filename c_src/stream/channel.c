@@ -2,12 +2,75 @@
  * channel.c: the two queues of a channel, and who is told of what.
  *
  * Senders wait only while there is no room, receivers only while there is nothing.
- * Each item that enters tells one receiver.  Whoever takes a sender or a receiver out
- * of its list, under the lock, decides it.
+ * Each item that enters takes one receiver out of the list and tells it, so that while
+ * some are still in the list, at least as many have been told, and have not looked yet,
+ * as there are items.  One that was told and does not look passes that on.
+ *
+ * Whoever takes a sender or a receiver out of its list, under the lock, decides it.
+ * Where a first sender finds room, a thread is about to let it in: whoever made the
+ * room does so until there is none, one sender and one taking of the lock at a time.
  */
 #include "channel_internal.h"
 
 #include "alloc.h"
+
+/* Takes about a millisecond: the last reference may go on a thread that others wait
+ * for. */
+#define FREED_AT_ONCE_ITEMS 4096
+
+/* ---- Items that nobody received ---- */
+
+/* An item may hold the last reference to a channel, with items that hold others: those
+ * come into the list of the thread, not onto its stack. */
+static _Thread_local struct {
+    channel_item *first;
+    bool busy;
+} discarded;
+
+static channel_item *
+free_discarded(size_t most)
+{
+    discarded.busy = true;
+    for (size_t i = 0; i < most && discarded.first != NULL; i++) {
+        channel_item *item = discarded.first;
+        discarded.first = item->next;
+        item->release(item);
+    }
+    discarded.busy = false;
+    channel_item *rest = discarded.first;
+    discarded.first = NULL;
+    return rest;
+}
+
+static void *
+free_all(void *items)
+{
+    discarded.first = items;
+    (void)free_discarded(SIZE_MAX);
+    return NULL;
+}
+
+static void
+discard(const struct channel_queue *q)
+{
+    if (q->first != NULL) {
+        q->last->next = discarded.first;
+        discarded.first = q->first;
+    }
+}
+
+static void
+discard_all(const channel *c)
+{
+    discard(&c->queues[CHANNEL_OUT]);
+    discard(&c->queues[CHANNEL_IN]);
+    if (!discarded.busy) {
+        channel_item *rest = free_discarded(FREED_AT_ONCE_ITEMS);
+        if (rest != NULL && !platform_run_elsewhere(free_all, rest)) {
+            (void)free_all(rest);
+        }
+    }
+}
 
 /* ---- Life ---- */
 
@@ -59,16 +122,6 @@ channel_try_share(channel *c)
     return NULL;
 }
 
-static void
-free_items(channel_item *item)
-{
-    while (item != NULL) {
-        channel_item *next = item->next;
-        item->release(item);
-        item = next;
-    }
-}
-
 void
 channel_release(channel *c)
 {
@@ -80,8 +133,7 @@ channel_release(channel *c)
     if (attachment != NULL) {
         c->release_attachment(attachment);
     }
-    free_items(c->queues[CHANNEL_IN].first);
-    free_items(c->queues[CHANNEL_OUT].first);
+    discard_all(c);
     platform_lock_destroy(&c->lock);
     stream__free(c);
 }
@@ -127,7 +179,7 @@ channel_get_info(channel *c, channel_info *info)
     info->max_bytes = c->max_bytes;
     for (int way = 0; way < 2; way++) {
         const struct channel_queue *q = &c->queues[way];
-        info->way[way].size_bytes = q->size_bytes;
+        info->way[way].size_bytes = q->overflows == 0 ? q->size_bytes : UINT64_MAX;
         info->way[way].messages = atomic_load(&q->count);
         info->way[way].senders = q->senders.count;
         info->way[way].receivers = q->receivers.count;
@@ -152,7 +204,9 @@ channel__has_news(channel *c, channel_way way)
 static void
 enlist(struct channel_list *list, channel_link *link)
 {
-    *link = (channel_link){.prev = list->last, .queued = true};
+    link->next = NULL;
+    link->prev = list->last;
+    link->queued = true;
     if (list->last != NULL) {
         list->last->next = link;
     } else {
@@ -189,22 +243,49 @@ first_sender(const struct channel_queue *q)
     return (channel_sender *)(void *)q->senders.first;
 }
 
-static channel_receiver *
-first_receiver(const struct channel_queue *q)
-{
-    return (channel_receiver *)(void *)q->receivers.first;
-}
-
 /* ---- The queue, under the lock ---- */
 
+/* What was put back may have brought the sum past 2^64. */
 static bool
 has_room_locked(const channel *c, const struct channel_queue *q, uint64_t size)
 {
-    return q->first == NULL ||
-           (q->size_bytes <= c->max_bytes && size <= c->max_bytes - q->size_bytes);
+    return q->first == NULL || (q->overflows == 0 && q->size_bytes <= c->max_bytes &&
+                                size <= c->max_bytes - q->size_bytes);
 }
 
 static void
+count_locked(struct channel_queue *q, uint64_t count)
+{
+    atomic_store_explicit(&q->count, count, memory_order_release);
+}
+
+static uint64_t
+items_locked(const struct channel_queue *q)
+{
+    return atomic_load_explicit(&q->count, memory_order_relaxed);
+}
+
+static channel_receiver *
+take_receiver_locked(struct channel_queue *q)
+{
+    channel_receiver *receiver = (channel_receiver *)(void *)q->receivers.first;
+    if (receiver != NULL) {
+        delist(&q->receivers, &receiver->link);
+    }
+    return receiver;
+}
+
+/* The item is between its neighbours.  Answers who is to be told of it. */
+static channel_receiver *
+enter_locked(struct channel_queue *q, channel_item *item)
+{
+    q->overflows +=
+        __builtin_add_overflow(q->size_bytes, item->size_bytes, &q->size_bytes);
+    count_locked(q, items_locked(q) + 1);
+    return take_receiver_locked(q);
+}
+
+static channel_receiver *
 append_locked(struct channel_queue *q, channel_item *item)
 {
     item->next = NULL;
@@ -214,8 +295,18 @@ append_locked(struct channel_queue *q, channel_item *item)
         q->first = item;
     }
     q->last = item;
-    q->size_bytes += item->size_bytes;
-    atomic_fetch_add(&q->count, 1);
+    return enter_locked(q, item);
+}
+
+static channel_receiver *
+prepend_locked(struct channel_queue *q, channel_item *item)
+{
+    item->next = q->first;
+    q->first = item;
+    if (q->last == NULL) {
+        q->last = item;
+    }
+    return enter_locked(q, item);
 }
 
 static channel_item *
@@ -228,102 +319,107 @@ take_locked(struct channel_queue *q)
             q->last = NULL;
         }
         item->next = NULL;
-        q->size_bytes -= item->size_bytes;
-        atomic_fetch_sub(&q->count, 1);
+        q->overflows -=
+            __builtin_sub_overflow(q->size_bytes, item->size_bytes, &q->size_bytes);
+        count_locked(q, items_locked(q) - 1);
     }
     return item;
 }
 
-/* The next sender whose turn has come, out of the list: its item is in the queue now.
- */
-static channel_sender *
-admit_next_locked(channel *c, struct channel_queue *q)
+static bool
+is_closed_locked(const channel *c)
 {
-    channel_sender *sender = first_sender(q);
-    if (sender == NULL || !has_room_locked(c, q, sender->item->size_bytes)) {
-        return NULL;
-    }
-    delist(&q->senders, &sender->link);
-    append_locked(q, sender->item);
-    sender->item = NULL;
-    return sender;
-}
-
-static stream_status
-check_send_locked(const channel *c, const struct channel_queue *q, uint64_t size)
-{
-    if (atomic_load(&c->closed)) {
-        return STREAM_CLOSED;
-    }
-    return q->senders.first == NULL && has_room_locked(c, q, size) ? STREAM_OK
-                                                                   : STREAM_BUSY;
+    return atomic_load_explicit(&c->closed, memory_order_relaxed);
 }
 
 /* ---- Notices, without the lock ---- */
 
-/* One receiver learns that there is something. */
-static void
-tell_one(channel *c, channel_way way)
+static channel_receiver *
+next_to_tell(channel *c, channel_way way)
 {
     struct channel_queue *q = &c->queues[way];
+    platform_lock_take(&c->lock);
+    channel_receiver *receiver = NULL;
+    if (q->first != NULL || is_closed_locked(c)) {
+        receiver = take_receiver_locked(q);
+    }
+    platform_unlock(&c->lock);
+    return receiver;
+}
+
+/* `receiver` (NULL: nobody), or the first one after it that will look. */
+static void
+tell(channel *c, channel_way way, channel_receiver *receiver)
+{
+    while (receiver != NULL && !receiver->notify(receiver)) {
+        receiver = next_to_tell(c, way);
+    }
+}
+
+void
+channel_pass(channel *c, channel_way way)
+{
+    tell(c, way, next_to_tell(c, way));
+}
+
+/* A sender whose turn has come, and who is to be told of its item. */
+struct turn {
+    channel_sender *sender;
     channel_receiver *receiver;
-    do {
-        platform_lock_take(&c->lock);
-        receiver = channel__has_news(c, way) ? first_receiver(q) : NULL;
-        if (receiver != NULL) {
-            delist(&q->receivers, &receiver->link);
-        }
-        platform_unlock(&c->lock);
-    } while (receiver != NULL && !receiver->notify(receiver));
+};
+
+static bool
+take_turn_locked(channel *c, struct channel_queue *q, struct turn *turn)
+{
+    channel_sender *sender = first_sender(q);
+    if (sender == NULL || is_closed_locked(c) ||
+        !has_room_locked(c, q, sender->item->size_bytes)) {
+        return false;
+    }
+    delist(&q->senders, &sender->link);
+    turn->sender = sender;
+    turn->receiver = append_locked(q, sender->item);
+    sender->item = NULL;
+    return true;
+}
+
+static void
+end_turn(channel *c, channel_way way, const struct turn *turn)
+{
+    tell(c, way, turn->receiver);
+    turn->sender->notify(turn->sender, STREAM_OK);
 }
 
 void
 channel__admit(channel *c, channel_way way)
 {
-    struct channel_queue *q = &c->queues[way];
-    channel_sender *sender;
+    struct turn turn;
+    bool taken;
     do {
         platform_lock_take(&c->lock);
-        sender = admit_next_locked(c, q);
+        taken = take_turn_locked(c, &c->queues[way], &turn);
         platform_unlock(&c->lock);
-        if (sender != NULL) {
-            sender->notify(sender, STREAM_OK);
-            tell_one(c, way);
+        if (taken) {
+            end_turn(c, way, &turn);
         }
-    } while (sender != NULL);
+    } while (taken);
 }
 
-/* None comes after: the channel is closed. */
-static void
-refuse_senders(channel *c, struct channel_queue *q)
+/* ---- Closing ---- */
+
+static channel_sender *
+next_to_refuse(channel *c, struct channel_queue *q)
 {
-    channel_sender *sender;
-    do {
-        platform_lock_take(&c->lock);
-        sender = first_sender(q);
-        if (sender != NULL) {
-            delist(&q->senders, &sender->link);
-        }
-        platform_unlock(&c->lock);
-        if (sender != NULL) {
-            sender->notify(sender, STREAM_CLOSED);
-        }
-    } while (sender != NULL);
+    platform_lock_take(&c->lock);
+    channel_sender *sender = first_sender(q);
+    if (sender != NULL) {
+        delist(&q->senders, &sender->link);
+    }
+    platform_unlock(&c->lock);
+    return sender;
 }
 
-static void
-tell_all(channel *c, channel_way way)
-{
-    struct channel_queue *q = &c->queues[way];
-    bool more;
-    do {
-        tell_one(c, way);
-        platform_lock_take(&c->lock);
-        more = q->receivers.first != NULL;
-        platform_unlock(&c->lock);
-    } while (more);
-}
-
+/* Nobody comes into a list of a closed channel. */
 void
 channel_close(channel *c)
 {
@@ -331,48 +427,63 @@ channel_close(channel *c)
     atomic_store(&c->closed, true);
     platform_unlock(&c->lock);
     for (int way = 0; way < 2; way++) {
-        refuse_senders(c, &c->queues[way]);
-        tell_all(c, (channel_way)way);
+        channel_sender *sender;
+        while ((sender = next_to_refuse(c, &c->queues[way])) != NULL) {
+            sender->notify(sender, STREAM_CLOSED);
+        }
+        channel_receiver *receiver;
+        while ((receiver = next_to_tell(c, (channel_way)way)) != NULL) {
+            (void)receiver->notify(receiver);
+        }
     }
 }
 
 /* ---- Sending ---- */
 
-stream_status
-channel_send(channel *c, channel_way way, channel_item *item)
+static stream_status
+check_send_locked(const channel *c, const struct channel_queue *q, uint64_t size)
+{
+    if (is_closed_locked(c)) {
+        return STREAM_CLOSED;
+    }
+    return q->senders.first == NULL && has_room_locked(c, q, size) ? STREAM_OK
+                                                                   : STREAM_BUSY;
+}
+
+/* With a `sender`, where there is no room, it waits: STREAM_AGAIN. */
+static stream_status
+send_or_park(channel *c, channel_way way, channel_item *item, channel_sender *sender)
 {
     struct channel_queue *q = &c->queues[way];
+    channel_receiver *receiver = NULL;
     platform_lock_take(&c->lock);
     stream_status status = check_send_locked(c, q, item->size_bytes);
     if (status == STREAM_OK) {
-        append_locked(q, item);
+        receiver = append_locked(q, item);
+    } else if (status == STREAM_BUSY && sender != NULL) {
+        enlist(&q->senders, &sender->link);
+        status = STREAM_AGAIN;
     }
-    bool tell = status == STREAM_OK && q->receivers.first != NULL;
     platform_unlock(&c->lock);
     atomic_store_explicit(&q->sender_processor, platform_processor(),
                           memory_order_relaxed);
-    if (tell) {
-        tell_one(c, way);
-    }
+    tell(c, way, receiver);
     return status;
+}
+
+stream_status
+channel_send(channel *c, channel_way way, channel_item *item)
+{
+    return send_or_park(c, way, item, NULL);
 }
 
 stream_status
 channel_park(channel *c, channel_way way, channel_sender *sender)
 {
-    struct channel_queue *q = &c->queues[way];
-    platform_lock_take(&c->lock);
-    stream_status status = check_send_locked(c, q, sender->item->size_bytes);
+    sender->link = (channel_link){0};
+    stream_status status = send_or_park(c, way, sender->item, sender);
     if (status == STREAM_OK) {
-        append_locked(q, sender->item);
         sender->item = NULL;
-    } else if (status == STREAM_BUSY) {
-        enlist(&q->senders, &sender->link);
-        status = STREAM_AGAIN;
-    }
-    platform_unlock(&c->lock);
-    if (status == STREAM_OK) {
-        tell_one(c, way);
     }
     return status;
 }
@@ -403,15 +514,17 @@ stream_status
 channel_receive(channel *c, channel_way way, channel_item **item)
 {
     struct channel_queue *q = &c->queues[way];
+    struct turn turn;
     platform_lock_take(&c->lock);
     channel_item *taken = take_locked(q);
-    bool closed = atomic_load(&c->closed);
-    bool waited_for = q->senders.first != NULL;
+    bool closed = is_closed_locked(c);
+    bool admitted = taken != NULL && take_turn_locked(c, q, &turn);
     platform_unlock(&c->lock);
     if (taken == NULL) {
         return closed ? STREAM_CLOSED : STREAM_AGAIN;
     }
-    if (waited_for) {
+    if (admitted) {
+        end_turn(c, way, &turn);
         channel__admit(c, way);
     }
     *item = taken;
@@ -421,17 +534,10 @@ channel_receive(channel *c, channel_way way, channel_item **item)
 void
 channel_unreceive(channel *c, channel_way way, channel_item *item)
 {
-    struct channel_queue *q = &c->queues[way];
     platform_lock_take(&c->lock);
-    item->next = q->first;
-    q->first = item;
-    if (q->last == NULL) {
-        q->last = item;
-    }
-    q->size_bytes += item->size_bytes;
-    atomic_fetch_add(&q->count, 1);
+    channel_receiver *receiver = prepend_locked(&c->queues[way], item);
     platform_unlock(&c->lock);
-    tell_one(c, way);
+    tell(c, way, receiver);
 }
 
 stream_status
@@ -439,8 +545,9 @@ channel_listen(channel *c, channel_way way, channel_receiver *receiver)
 {
     struct channel_queue *q = &c->queues[way];
     stream_status status = STREAM_OK;
+    receiver->link = (channel_link){0};
     platform_lock_take(&c->lock);
-    if (!channel__has_news(c, way)) {
+    if (q->first == NULL && !is_closed_locked(c)) {
         enlist(&q->receivers, &receiver->link);
         status = STREAM_AGAIN;
     }
@@ -455,10 +562,4 @@ channel_unlisten(channel *c, channel_way way, channel_receiver *receiver)
     bool queued = delist(&c->queues[way].receivers, &receiver->link);
     platform_unlock(&c->lock);
     return queued;
-}
-
-void
-channel_pass(channel *c, channel_way way)
-{
-    tell_one(c, way);
 }

@@ -14,12 +14,13 @@
  *     order, by whoever makes room; none can overtake.
  *   - A receiver that waits is told that there is something, not given it: it looks
  *     again, and takes the item in the moment in which it can use it.  So one that
- * gives up loses nothing; what it was told is passed on to the next one.
+ *     gives up loses nothing: what it was told is passed on to the next one.  Another
+ *     may have been quicker; then it waits again, behind those that wait by now.
  *   - Closing is for both ways at once.  What is queued can still be received; senders
  *     that wait are refused.
  *
- * LOCK.  One a channel, a leaf, held for a few instructions.  All notices are given and
- * all items freed after unlocking.
+ * LOCK.  One a channel, a leaf (a token's may be held before it), held for a few
+ * instructions.  All notices are given and all items freed after unlocking.
  *
  * WORDS as in stream.h.
  */
@@ -41,7 +42,7 @@ typedef enum { CHANNEL_IN, CHANNEL_OUT } channel_way;
 /* To be the first member of whatever the host keeps of a message. */
 typedef struct channel_item {
     struct channel_item *next; /* the queue's */
-    uint64_t size_bytes;
+    uint64_t size_bytes;       /* stays as it is */
     /* Runs once, with no lock held, on any thread, for an item that nobody received. */
     void (*release)(struct channel_item *item);
 } channel_item;
@@ -54,8 +55,10 @@ channel *channel_new(uint64_t max_bytes);
 channel *channel_share(channel *c);
 /* For a thread that knows that the memory is still there: as stream_try_share(). */
 channel *channel_try_share(channel *c);
-/* NULL is fine.  The last one frees what is queued.  Nobody may wait on a channel of
- * which they hold no reference. */
+/* NULL is fine.  The last one releases the attachment, then what is queued: very many
+ * items on another thread, where the host can start one; and when the release of an
+ * item has called this, after that has returned.  Nobody may wait on a channel of which
+ * they hold no reference. */
 void channel_release(channel *c);
 /* Idempotent. */
 void channel_close(channel *c);
@@ -73,7 +76,7 @@ typedef struct channel_info {
     bool closed;
     uint64_t max_bytes;
     struct {
-        uint64_t size_bytes; /* of what is queued */
+        uint64_t size_bytes; /* of what is queued, at most UINT64_MAX */
         uint64_t messages;
         uint32_t senders, receivers; /* that wait */
     } way[2];
@@ -98,15 +101,15 @@ typedef struct channel_link {
 /* A send that waits for room, which the caller keeps in place, with a reference to the
  * channel, until `notify` has begun or channel_unpark() has answered true. */
 typedef struct channel_sender {
-    channel_link link;  /* first */
-    channel_item *item; /* before it waits; NULL once it was taken */
+    channel_link link;  /* first; the channel's */
+    channel_item *item; /* set before it waits; NULL once it was taken */
     /* Runs once, with no lock held: STREAM_OK, or STREAM_CLOSED (the item is its
-     * owner's). */
+     * owner's).  The sender may be gone as soon as it has begun. */
     void (*notify)(struct channel_sender *sender, stream_status status);
 } channel_sender;
 
-/* As channel_send(), but waits its turn where that answers STREAM_BUSY: STREAM_AGAIN,
- * and `notify` runs later or has run already. */
+/* As channel_send() of its item, but waits its turn where that answers STREAM_BUSY:
+ * STREAM_AGAIN, and `notify` runs later or has run already. */
 stream_status channel_park(channel *c, channel_way way, channel_sender *sender);
 /* Gives up.  True: it was still waiting, the item is its owner's and `notify` will not
  * run.  False: `notify` has run or is about to. */
@@ -117,15 +120,18 @@ bool channel_unpark(channel *c, channel_way way, channel_sender *sender);
 /* STREAM_OK: *item is the caller's; STREAM_AGAIN: there is none; STREAM_CLOSED: there
  * is none, and none will come. */
 stream_status channel_receive(channel *c, channel_way way, channel_item **item);
-/* Puts an item that was received, and could not be used, back to the front. */
+/* Puts an item that was received, and could not be used, back to the front, whether
+ * there is room or not, closed or not.  Of several the one that was received last comes
+ * first, or their order is lost. */
 void channel_unreceive(channel *c, channel_way way, channel_item *item);
 
 /* Wants to be told once that there is something to look at: a message or the close. The
  * caller keeps it in place, with a reference to the channel, until `notify` has begun
  * or channel_unlisten() has answered true. */
 typedef struct channel_receiver {
-    channel_link link; /* first */
-    /* Runs once, with no lock held.  False: nobody will look, the next one is told. */
+    channel_link link; /* first; the channel's */
+    /* Runs once, with no lock held.  False: nobody will look, the next one is told.
+     * The receiver may be gone as soon as it has begun. */
     bool (*notify)(struct channel_receiver *receiver);
 } channel_receiver;
 
@@ -142,7 +148,7 @@ void channel_pass(channel *c, channel_way way);
 
 typedef struct channel_want {
     int64_t deadline_ns; /* CLOCK_MONOTONIC, or STREAM_FOREVER */
-    uint32_t spin_ns;
+    uint32_t spin_ns;    /* a receiver looks this long before sleeping */
     bool interruptible;  /* STREAM_INTERRUPTED when a signal handler has run */
     stream_token *token; /* NULL, or what can cancel the wait */
 } channel_want;
@@ -150,17 +156,19 @@ typedef struct channel_want {
 /* These wait on the calling thread, which must hold no lock and no GIL.
  *
  * Until there is something to receive, or the channel is closed: STREAM_OK (look; or
- * channel_pass()), STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED. */
+ * channel_pass()), STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED (the token was
+ * raised, also when there is something by now: no item is taken after a cancel). */
 stream_status channel_wait(channel *c, channel_way way, const channel_want *want);
 /* Until the item has been taken: STREAM_OK; or, and the item is still the caller's,
- * STREAM_CLOSED, STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED. */
+ * STREAM_CLOSED, STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED: another try
+ * waits behind those that wait by now. */
 stream_status channel_send_wait(channel *c, channel_way way, channel_item *item,
                                 const channel_want *want);
 
-/* channel_wait() for an event loop: STREAM_AGAIN, and *pending is armed (waker.h): one
- * that is taken from the waker is to look or to pass, and so is one that is cancelled
- * when it is over already (stream_pending_cancel() then passes by itself);
- * STREAM_OK: look now; STREAM_NOMEM. */
+/* channel_wait() for an event loop: STREAM_AGAIN, and *pending is armed (waker.h);
+ * STREAM_OK: look now; STREAM_NOMEM.  Whoever takes it from the waker looks, or passes;
+ * stream_pending_cancel() of one that is over passes by itself, and so does a waker
+ * that is closed. */
 stream_status channel_wait_on_loop(channel *c, channel_way way, stream_waker *waker,
                                    void *user, stream_pending **pending);
 

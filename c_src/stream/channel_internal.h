@@ -14,7 +14,8 @@ struct channel_list {
 
 struct channel_queue {
     channel_item *first, *last;
-    uint64_t size_bytes;
+    uint64_t size_bytes;     /* of the items, modulo 2^64 */
+    uint32_t overflows;      /* how often that has been passed */
     _Atomic(uint64_t) count; /* written under the lock */
     struct channel_list senders, receivers;
     _Atomic(int) sender_processor; /* of the last send */
@@ -37,5 +38,11 @@ bool channel__has_news(channel *c, channel_way way);
  * that there may be room. */
 bool channel__take_back(channel *c, channel_way way, channel_sender *sender);
 void channel__admit(channel *c, channel_way way);
+
+/* ---- validate.c ---- */
+
+/* Checks every invariant that holds between the calls of one thread, with so many
+ * receivers of each way told that have not looked yet; takes the lock.  For tests. */
+bool channel__validate(channel *c, const uint64_t told[2]);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * validate.c: every invariant of a stream in one place.  For tests: it takes all locks
- * and walks the whole chain.
+ * validate.c: every invariant of a stream, and of a channel, in one place.  For tests:
+ * it takes all locks and walks the whole chain.
  */
+#include "channel_internal.h"
 #include "internal.h"
 
 static bool
@@ -118,5 +119,67 @@ stream__validate(stream *s)
     platform_unlock(&s->writer_lock);
     stream_reader_unlock(s);
     platform_unlock(&s->merge_lock);
+    return valid;
+}
+
+/* ---- Channels ---- */
+
+static bool
+list_is_valid(const struct channel_list *list)
+{
+    uint32_t count = 0;
+    const channel_link *previous = NULL;
+    for (const channel_link *link = list->first; link != NULL; link = link->next) {
+        if (link->prev != previous || !link->queued) {
+            return false;
+        }
+        previous = link;
+        count++;
+    }
+    return previous == list->last && count == list->count;
+}
+
+static bool
+items_are_valid(const struct channel_queue *q)
+{
+    uint64_t count = 0, size = 0;
+    uint32_t overflows = 0;
+    const channel_item *last = NULL;
+    for (const channel_item *item = q->first; item != NULL; item = item->next) {
+        overflows += __builtin_add_overflow(size, item->size_bytes, &size);
+        last = item;
+        count++;
+    }
+    return last == q->last && count == atomic_load(&q->count) &&
+           size == q->size_bytes && overflows == q->overflows;
+}
+
+/* Who waits has a reason to. */
+static bool
+waits_are_valid(const channel *c, const struct channel_queue *q, uint64_t told)
+{
+    bool closed = atomic_load(&c->closed);
+    const channel_sender *sender = (const channel_sender *)(void *)q->senders.first;
+    if (sender != NULL) {
+        bool fits = q->overflows == 0 && q->size_bytes <= c->max_bytes &&
+                    sender->item->size_bytes <= c->max_bytes - q->size_bytes;
+        if (closed || q->first == NULL || fits) {
+            return false;
+        }
+    }
+    return q->receivers.first == NULL || (!closed && atomic_load(&q->count) <= told);
+}
+
+bool
+channel__validate(channel *c, const uint64_t told[2])
+{
+    bool valid = atomic_load(&c->refs) > 0;
+    platform_lock_take(&c->lock);
+    for (int way = 0; way < 2; way++) {
+        const struct channel_queue *q = &c->queues[way];
+        valid = valid && list_is_valid(&q->senders) && list_is_valid(&q->receivers) &&
+                items_are_valid(q) && waits_are_valid(c, q, told[way]);
+    }
+    platform_unlock(&c->lock);
     return valid;
 }

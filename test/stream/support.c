@@ -106,31 +106,35 @@ stream_unknown(void)
     return s;
 }
 
-/* What has been given back is spoiled, so that a use after it shows. */
-static void
-release_copy(void *arg)
+void
+foreign_free(void *block)
 {
     memory.foreign--;
-    free(arg);
+    free(block);
+}
+
+void *
+foreign_new(size_t size)
+{
+    void *block = malloc(size);
+    CHECK(block != NULL);
+    memory.foreign++;
+    return block;
 }
 
 static void *
 foreign_copy(const void *bytes, size_t size)
 {
-    uint8_t *copy = malloc(size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes, size);
-    memory.foreign++;
-    return copy;
+    return memcpy(foreign_new(size + 1), bytes, size);
 }
 
 stream_status
 adopt_copy(stream *s, const void *bytes, size_t size)
 {
     void *copy = foreign_copy(bytes, size);
-    stream_status status = stream_adopt(s, copy, size, release_copy, copy);
+    stream_status status = stream_adopt(s, copy, size, foreign_free, copy);
     if (status != STREAM_OK) {
-        release_copy(copy);
+        foreign_free(copy);
     }
     return status;
 }
@@ -139,9 +143,9 @@ stream_status
 batch_adopt_copy(stream_batch *batch, const void *bytes, size_t size)
 {
     void *copy = foreign_copy(bytes, size);
-    stream_status status = stream_batch_adopt(batch, copy, size, release_copy, copy);
+    stream_status status = stream_batch_adopt(batch, copy, size, foreign_free, copy);
     if (status != STREAM_OK) {
-        release_copy(copy);
+        foreign_free(copy);
     }
     return status;
 }

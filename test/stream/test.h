@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../c_src/stream/channel_internal.h"
 #include "../../c_src/stream/internal.h"
 
 #define CHECK(condition)                                                               \
@@ -39,6 +40,8 @@ bool memory_failed(void);
 long memory_live_blocks(void);
 /* Adopted blocks of which the release has not run. */
 long foreign_live_blocks(void);
+void *foreign_new(size_t size);
+void foreign_free(void *block);
 
 /* ---- Streams ---- */
 
@@ -80,6 +83,67 @@ stream *stream_not_seekable(void);
 void drain(stream *s, uint64_t size);
 /* Reads all that is there and compares. */
 bool reads(stream *s, const char *text);
+
+/* ---- Channels ---- */
+
+struct test_item {
+    channel_item base; /* first */
+    unsigned sender, number;
+};
+
+/* Counts as a foreign block. */
+channel_item *make_item(uint64_t size, unsigned sender, unsigned number);
+/* A test_item of size 1, sent: STREAM_BUSY or STREAM_CLOSED frees it. */
+stream_status send_item(channel *c, channel_way way, unsigned number);
+/* The number of the next item, which is freed; -1: none, -2: closed. */
+int receive_item(channel *c, channel_way way);
+/* Of an item that was received. */
+int use_item(channel_item *item);
+channel_info channel_info_of(channel *c);
+/* Nobody was told and has not looked. */
+bool channel_is_quiet(channel *c);
+
+/* A send that waits. */
+struct test_sender {
+    channel_sender sender; /* first */
+    atomic_int notices;
+    _Atomic(int) status; /* of the last notice */
+};
+
+stream_status park_item(channel *c, channel_way way, struct test_sender *sender,
+                        channel_item *item);
+bool was_sent(struct test_sender *sender);
+
+/* A receiver that notes that it was told. */
+struct test_receiver {
+    channel_receiver receiver; /* first */
+    atomic_int notices;
+    unsigned order; /* of the notice among all */
+    bool absent;    /* answers that nobody will look */
+};
+
+stream_status listen_to(channel *c, channel_way way, struct test_receiver *receiver);
+
+/* A thread that waits for a channel; for room, when `item` is set. */
+struct channel_sleeper {
+    channel *c;
+    channel_way way;
+    channel_want want;
+    channel_item *item;
+    stream_status status;
+    pthread_t thread;
+};
+
+void start_channel_sleeper(struct channel_sleeper *sleeper, channel *c, channel_way way,
+                           channel_item *item, stream_token *token);
+void start_channel_want(struct channel_sleeper *sleeper, channel *c, channel_way way,
+                        channel_item *item, const channel_want *want);
+void join_channel_sleeper(struct channel_sleeper *sleeper, stream_status expected);
+void await_senders(channel *c, channel_way way, uint32_t count);
+void await_receivers(channel *c, channel_way way, uint32_t count);
+
+/* A waker's descriptor is readable. */
+bool is_woken(const stream_waker *waker);
 
 /* ---- Reasons ---- */
 
