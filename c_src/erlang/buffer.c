@@ -34,8 +34,7 @@ buffer_open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
         return -1;
     }
     handle_type = type;
-    return write_open_types(env, flags) != 0 || owner_open_type(env, flags) != 0 ? -1
-                                                                                 : 0;
+    return write_open_types(env, flags);
 }
 
 buffer_handle *

@@ -3,7 +3,7 @@
  *
  *   term --> handle --.
  *   term --> handle ---+--> stream <-- PyBuffer, ...
- *   parked write ------'      `--> core (owner.c), once there is something to keep
+ *   parked write ------'      `--> core (core.h), once there is something to keep
  *
  * A term refers to a handle; the stream behind it is counted apart and lives on in
  * Python when the last term is gone.  The handles are the stream's writers: with the
@@ -27,7 +27,6 @@ typedef struct buffer_handle {
 
 int buffer_open_types(ErlNifEnv *env, ErlNifResourceFlags flags);
 int write_open_types(ErlNifEnv *env, ErlNifResourceFlags flags);
-int owner_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 
 /* The handle, or its stream, of a buffer term (borrowed: valid while the term is), or
  * NULL. */

@@ -23,10 +23,12 @@
 #include <string.h>
 
 #include "atoms.h"
+#include "binary.h"
 #include "buffer.h"
 #include "fork.h"
 #include "nif_env.h"
 #include "shared.h"
+#include "waiter.h"
 
 /* A binary of this size or more becomes a segment as it is; smaller ones are copied.
  * Adopting costs 72 ns (hot) to 2 us (cold), about what copying 2 KiB does. */
@@ -44,10 +46,7 @@ typedef struct write_wait {
     stream_parked parked;
     stream *s;             /* shared, for as long as the writer may ask */
     buffer_handle *handle; /* kept until decided: a write that waits is a writer */
-    ErlNifPid writer;
-    ErlNifMonitor monitor; /* on the writer */
-    ErlNifEnv *env;        /* of the message */
-    ERL_NIF_TERM ref;
+    waiter writer;
 } write_wait;
 
 static ErlNifResourceType *task_type, *wait_type;
@@ -65,9 +64,7 @@ destroy_wait(ErlNifEnv *env, void *object)
 {
     write_wait *wait = object;
     ErlNifEnv *before = nif_env_enter(env);
-    if (wait->env != NULL) {
-        enif_free_env(wait->env);
-    }
+    waiter_free(&wait->writer);
     stream_release(wait->s);
     nif_env_leave(before);
 }
@@ -105,7 +102,7 @@ static void
 let_go(write_wait *wait)
 {
     stream_batch_clear(&wait->parked.batch);
-    nif_demonitor(wait, &wait->monitor);
+    nif_demonitor(wait, &wait->writer.monitor);
     enif_release_resource(wait->handle);
     enif_release_resource(wait);
 }
@@ -118,9 +115,8 @@ tell_writer(stream_parked *parked, stream_status status)
     if (nif_forked()) {
         return;
     }
-    nif_send(&wait->writer, wait->env,
-             enif_make_tuple3(wait->env, nif_am.am_py_written, wait->ref,
-                              status_term(wait->env, status)));
+    waiter_tell(&wait->writer, nif_am.am_py_written,
+                status_term(wait->writer.env, status));
     let_go(wait);
 }
 
@@ -156,14 +152,10 @@ make_wait(ErlNifEnv *env, buffer_handle *handle, ERL_NIF_TERM ref)
     wait->parked.notify = tell_writer;
     wait->s = stream_share(handle->s);
     wait->handle = handle;
-    enif_self(env, &wait->writer);
-    wait->env = enif_alloc_env();
-    if (wait->env == NULL ||
-        enif_monitor_process(env, wait, &wait->writer, &wait->monitor) != 0) {
+    if (!waiter_begin(env, &wait->writer, wait, ref)) {
         enif_release_resource(wait);
         return NULL;
     }
-    wait->ref = enif_make_copy(wait->env, ref);
     return wait;
 }
 
@@ -212,42 +204,17 @@ write_open_types(ErlNifEnv *env, ErlNifResourceFlags flags)
 
 /* ---- Binaries ---- */
 
-static void
-release_iovec(void *iovec)
-{
-    if (!nif_forked()) {
-        enif_free_iovec(iovec);
-    }
-}
-
-/* Keeps the binary alive without an environment: the runtime's own way to hand bytes to
- * an asynchronous writer.  NULL when out of memory. */
-static ErlNifIOVec *
-keep_binary(ErlNifEnv *env, ERL_NIF_TERM binary)
-{
-    ErlNifIOVec *iovec = NULL;
-    ERL_NIF_TERM tail, list = enif_make_list1(env, binary);
-    if (!enif_inspect_iovec(NULL, 1, list, &tail, &iovec)) {
-        return NULL;
-    }
-    if (iovec->iovcnt == 1) {
-        return iovec;
-    }
-    enif_free_iovec(iovec);
-    return NULL;
-}
-
 /* `held_bytes`: the size of what the binary is a part of. */
 static stream_status
 batch_binary(ErlNifEnv *env, stream_batch *batch, ERL_NIF_TERM binary,
              size_t held_bytes)
 {
-    ErlNifIOVec *iovec = keep_binary(env, binary);
+    ErlNifIOVec *iovec = binary_keep(env, binary);
     if (iovec == NULL) {
         return STREAM_NOMEM;
     }
     stream_status status = stream_batch_adopt(
-        batch, iovec->iov[0].iov_base, iovec->iov[0].iov_len, release_iovec, iovec);
+        batch, iovec->iov[0].iov_base, iovec->iov[0].iov_len, binary_release, iovec);
     if (status != STREAM_OK) {
         enif_free_iovec(iovec);
     } else if (held_bytes != 0) {
