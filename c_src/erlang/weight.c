@@ -1,5 +1,6 @@
 #include "weight.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,10 +15,28 @@
 /* Looking at most terms needs no more. */
 #define FEW_TERMS 32
 
+/* Sizes of the external format. */
+#define VERSION_BYTES   1 /* once */
+#define ATOM_BYTES      3 /* and its name */
+#define FLOAT_BYTES     9
+#define BIG_BYTES       3 /* and the magnitude */
+#define BINARY_BYTES    5 /* and the content */
+#define LIST_BYTES      5
+#define NIL_BYTES       1
+#define STRING_BYTES    3 /* and the characters */
+#define MAP_BYTES       5
+#define PID_BYTES       32 /* the name of the node has about 13 */
+#define PORT_BYTES      28
+#define REFERENCE_BYTES 38
+/* A list of more characters, or of anything else, is no string. */
+#define MAX_STRING 65535
+#define NO_STRING  UINT32_MAX
+
 typedef struct pending {
     ERL_NIF_TERM term;
     int depth;
-    bool tail; /* of a list whose head has been counted */
+    bool tail;           /* of a list whose head has been counted */
+    uint32_t characters; /* of such a list so far, or NO_STRING */
 } pending;
 
 /* What is still to be looked at is kept here and not on the C stack: a scheduler's is
@@ -28,6 +47,9 @@ typedef struct scale {
     cargo *found; /* or NULL */
     bool no_memory;
     bool references; /* met something that may keep a buffer or bytes alive */
+    bool measures;   /* adds to `bytes` */
+    bool encodes;    /* may measure by making the external format */
+    uint64_t bytes;
     pending *items;
     size_t count, capacity;
     pending *few; /* FEW_TERMS of them, where it begins */
@@ -57,8 +79,150 @@ push(scale *s, ERL_NIF_TERM term, int depth, bool tail)
     if ((int64_t)s->count > s->budget || (s->count == s->capacity && !grow(s))) {
         return false;
     }
-    s->items[s->count++] = (pending){term, depth, tail};
+    s->items[s->count++] = (pending){term, depth, tail, 0};
     return true;
+}
+
+/* ---- Sizes ---- */
+
+static bool
+add_encoded(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
+{
+    ErlNifBinary external;
+    if (!s->encodes) {
+        return false;
+    }
+    if (!enif_term_to_binary(env, term, &external)) {
+        s->no_memory = true;
+        return false;
+    }
+    s->bytes += external.size - 1;
+    enif_release_binary(&external);
+    return true;
+}
+
+static unsigned
+magnitude_bytes(uint64_t magnitude)
+{
+    return (71 - (unsigned)__builtin_clzll(magnitude | 1)) / 8;
+}
+
+static bool
+add_integer(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
+{
+    ErlNifSInt64 value;
+    if (!enif_get_int64(env, term, &value)) {
+        return add_encoded(env, term, s);
+    }
+    if (value >= 0 && value <= UINT8_MAX) {
+        s->bytes += 2;
+    } else if (value >= INT32_MIN && value <= INT32_MAX) {
+        s->bytes += 5;
+    } else {
+        uint64_t magnitude = value < 0 ? -(uint64_t)value : (uint64_t)value;
+        s->bytes += BIG_BYTES + magnitude_bytes(magnitude);
+    }
+    return true;
+}
+
+static bool
+add_atom(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
+{
+    unsigned length;
+    if (!enif_get_atom_length(env, term, &length, ERL_NIF_LATIN1)) {
+        return add_encoded(env, term, s);
+    }
+    s->bytes += ATOM_BYTES + length;
+    return true;
+}
+
+static bool
+add_bitstring(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
+{
+    ErlNifBinary binary;
+    if (!enif_inspect_binary(env, term, &binary)) {
+        return add_encoded(env, term, s);
+    }
+    s->bytes += BINARY_BYTES + binary.size;
+    return true;
+}
+
+/* A list is a header, its elements and its tail; with the last character of a string,
+ * all that it came to is taken back for what a string has. */
+static void
+add_nil(const pending *next, scale *s)
+{
+    s->bytes += NIL_BYTES;
+    if (next->tail && next->characters <= MAX_STRING) {
+        s->bytes -= LIST_BYTES + 2 * (uint64_t)next->characters + NIL_BYTES;
+        s->bytes += STRING_BYTES + next->characters;
+    }
+}
+
+/* What a term has beside its elements.  False: it cannot be measured here. */
+static bool
+add_size(ErlNifEnv *env, const pending *next, ErlNifTermType type, scale *s)
+{
+    int arity;
+    const ERL_NIF_TERM *elements;
+    switch (type) {
+    case ERL_NIF_TERM_TYPE_ATOM:
+        return add_atom(env, next->term, s);
+    case ERL_NIF_TERM_TYPE_INTEGER:
+        return add_integer(env, next->term, s);
+    case ERL_NIF_TERM_TYPE_BITSTRING:
+        return add_bitstring(env, next->term, s);
+    case ERL_NIF_TERM_TYPE_FLOAT:
+        s->bytes += FLOAT_BYTES;
+        return true;
+    case ERL_NIF_TERM_TYPE_LIST:
+        add_nil(next, s);
+        return true;
+    case ERL_NIF_TERM_TYPE_TUPLE:
+        enif_get_tuple(env, next->term, &arity, &elements);
+        s->bytes += arity <= UINT8_MAX ? 2 : 5;
+        return true;
+    case ERL_NIF_TERM_TYPE_MAP:
+        s->bytes += MAP_BYTES;
+        return true;
+    case ERL_NIF_TERM_TYPE_PID:
+        s->bytes += PID_BYTES;
+        return true;
+    case ERL_NIF_TERM_TYPE_PORT:
+        s->bytes += PORT_BYTES;
+        return true;
+    case ERL_NIF_TERM_TYPE_REFERENCE:
+        s->bytes += REFERENCE_BYTES;
+        return true;
+    default:
+        return add_encoded(env, next->term, s);
+    }
+}
+
+/* ---- Looking ---- */
+
+/* How many characters a list has with this one. */
+static uint32_t
+count_characters(ErlNifEnv *env, const pending *list, ERL_NIF_TERM head)
+{
+    unsigned value;
+    bool character = list->characters < MAX_STRING &&
+                     enif_get_uint(env, head, &value) && value <= UINT8_MAX;
+    return character ? list->characters + 1 : NO_STRING;
+}
+
+static bool
+push_cell(ErlNifEnv *env, const pending *next, ERL_NIF_TERM head, ERL_NIF_TERM tail,
+          scale *s)
+{
+    if (!push(s, tail, next->depth, true)) {
+        return false;
+    }
+    if (s->measures) {
+        s->bytes += next->tail ? 0 : LIST_BYTES;
+        s->items[s->count - 1].characters = count_characters(env, next, head);
+    }
+    return push(s, head, next->depth + 1, false);
 }
 
 static bool
@@ -94,10 +258,13 @@ look(ErlNifEnv *env, const pending *next, scale *s)
 {
     ERL_NIF_TERM head, tail;
     if (enif_get_list_cell(env, next->term, &head, &tail)) {
-        return push(s, tail, next->depth, true) &&
-               push(s, head, next->depth + 1, false);
+        return push_cell(env, next, head, tail, s);
     }
-    switch (enif_term_type(env, next->term)) {
+    ErlNifTermType type = enif_term_type(env, next->term);
+    if (s->measures && !add_size(env, next, type, s)) {
+        return false;
+    }
+    switch (type) {
     case ERL_NIF_TERM_TYPE_TUPLE:
         return push_tuple(env, next->term, s, next->depth + 1);
     case ERL_NIF_TERM_TYPE_MAP:
@@ -135,15 +302,21 @@ count(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
     return going;
 }
 
+static weight
+read_scale(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
+{
+    if (!count(env, term, s)) {
+        return WEIGHT_LARGE;
+    }
+    return !s->references && s->budget > MAX_TERMS - LIGHT_TERMS ? WEIGHT_LIGHT
+                                                                 : WEIGHT_NORMAL;
+}
+
 weight
 weigh(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found)
 {
     scale s = {.budget = MAX_TERMS, .max_depth = MAX_DEPTH, .found = found};
-    if (!count(env, term, &s)) {
-        return WEIGHT_LARGE;
-    }
-    return !s.references && s.budget > MAX_TERMS - LIGHT_TERMS ? WEIGHT_LIGHT
-                                                               : WEIGHT_NORMAL;
+    return read_scale(env, term, &s);
 }
 
 bool
@@ -151,5 +324,28 @@ weigh_cargo(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found)
 {
     scale s = {.budget = INT64_MAX, .max_depth = WHOLE_DEPTH, .found = found};
     count(env, term, &s);
+    return !s.no_memory;
+}
+
+weight
+weigh_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes)
+{
+    scale s = {
+        .budget = MAX_TERMS, .max_depth = MAX_DEPTH, .found = found, .measures = true};
+    weight w = read_scale(env, term, &s);
+    *bytes = VERSION_BYTES + s.bytes;
+    return w;
+}
+
+bool
+measure_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes)
+{
+    scale s = {.budget = INT64_MAX,
+               .max_depth = INT_MAX,
+               .found = found,
+               .measures = true,
+               .encodes = true};
+    count(env, term, &s);
+    *bytes = VERSION_BYTES + s.bytes;
     return !s.no_memory;
 }
