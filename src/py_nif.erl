@@ -1,5 +1,5 @@
 %% @private
-%% The functions of the C library.  No logic: `py', `py_context' and `py_buffer' check
+%% The functions of the C library.  No logic: `py', `py_context', `py_buffer' and `py_channel' check
 %% arguments and decide; see `c_src/erlang/nif.c'.
 -module(py_nif).
 
@@ -10,9 +10,13 @@
 -export([buffer_new/1, buffer_write/2, buffer_park/3, buffer_unpark/1]).
 -export([buffer_close/1, buffer_abort/3, buffer_reason/1, buffer_set_owner/2]).
 -export([buffer_monitor/1, buffer_info/1, is_buffer/1]).
+-export([channel_new/2, channel_send/2, channel_park/3, channel_unpark/1]).
+-export([channel_receive/1, channel_listen/2, channel_look/1, channel_unlisten/1]).
+-export([channel_fetch/2, channel_close/1, channel_set_owner/2, channel_info/1]).
 
 -export_type([job/0, request/0, callback/0, answer/0]).
 -export_type([buffer_options/0, buffer_data/0, refused/0]).
+-export_type([received/0, taken/0]).
 
 -nifs([
     loaded/0,
@@ -22,7 +26,10 @@
     callback_take/1, callback_reply/2,
     buffer_new/1, buffer_write/2, buffer_park/3, buffer_unpark/1,
     buffer_close/1, buffer_abort/3, buffer_reason/1, buffer_set_owner/2,
-    buffer_monitor/1, buffer_info/1, is_buffer/1
+    buffer_monitor/1, buffer_info/1, is_buffer/1,
+    channel_new/2, channel_send/2, channel_park/3, channel_unpark/1,
+    channel_receive/1, channel_listen/2, channel_look/1, channel_unlisten/1,
+    channel_fetch/2, channel_close/1, channel_set_owner/2, channel_info/1
 ]).
 
 -on_load(load/0).
@@ -47,6 +54,10 @@
 -type buffer_data() :: binary() | [binary() | {binary(), non_neg_integer()}].
 %% Why is told by buffer_reason/1 after `aborted'.
 -type refused() :: aborted | {error, closed | too_large | enomem}.
+
+-opaque taken() :: reference().
+%% A large message is fetched by channel_fetch/2.
+-type received() :: {ok, term()} | {large, taken()} | empty | {error, closed | enomem}.
 
 %% The library says in a message why it refuses; the node itself knows only that it does.
 -spec load() -> ok | {error, term()}.
@@ -168,3 +179,45 @@ buffer_info(_Buffer) -> erlang:nif_error(not_loaded).
 
 -spec is_buffer(term()) -> boolean().
 is_buffer(_Term) -> erlang:nif_error(not_loaded).
+
+-spec channel_new(pos_integer() | infinity, Views :: boolean()) ->
+    {ok, reference()} | {error, enomem}.
+channel_new(_MaxSize, _Views) -> erlang:nif_error(not_loaded).
+
+-spec channel_send(reference(), term()) -> ok | busy | {error, closed | enomem}.
+channel_send(_Channel, _Term) -> erlang:nif_error(not_loaded).
+
+%% A reference: {py_sent, Ref, ok | {error, closed}} will come.
+-spec channel_park(reference(), term(), reference()) ->
+    ok | reference() | {error, closed | enomem}.
+channel_park(_Channel, _Term, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec channel_unpark(reference()) -> cancelled | replied.
+channel_unpark(_Wait) -> erlang:nif_error(not_loaded).
+
+-spec channel_receive(reference()) -> received().
+channel_receive(_Channel) -> erlang:nif_error(not_loaded).
+
+%% A reference: {py_channel, Ref} will come when there may be something, and then
+%% channel_look/1 is due.  `empty': look again now.
+-spec channel_listen(reference(), reference()) -> received() | reference().
+channel_listen(_Channel, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec channel_look(reference()) -> received().
+channel_look(_Wait) -> erlang:nif_error(not_loaded).
+
+-spec channel_unlisten(reference()) -> cancelled | replied.
+channel_unlisten(_Wait) -> erlang:nif_error(not_loaded).
+
+%% Sends {py_channel, Ref, Message} to the caller.  Once.
+-spec channel_fetch(taken(), reference()) -> ok.
+channel_fetch(_Taken, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec channel_close(reference()) -> ok.
+channel_close(_Channel) -> erlang:nif_error(not_loaded).
+
+-spec channel_set_owner(reference(), pid()) -> ok | {error, enomem}.
+channel_set_owner(_Channel, _Owner) -> erlang:nif_error(not_loaded).
+
+-spec channel_info(reference()) -> py_channel:info().
+channel_info(_Channel) -> erlang:nif_error(not_loaded).

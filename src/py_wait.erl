@@ -1,11 +1,12 @@
 %% @private
-%% The receives in which callers of Python and writers wait, the process of a writer, and
-%% what is below a function that Python has called.  They are a module of their own so that
+%% The receives in which callers of Python, writers and users of channels wait, the process
+%% of a writer, and what is below a function that Python has called.  They are a module of their own so that
 %% reloading the API modules ends nobody who is in one.
 -module(py_wait).
 
 -export([call/3, submit/4, response/2]).
 -export([write/3, reason/1, spawn_writer/2]).
+-export([send/3, recv/2, fetch/1]).
 -export([function/1]).
 
 %% In the dictionary of a process that runs a function for Python: the call.
@@ -118,6 +119,82 @@ run_writer(Parent, Buffer, Fun) ->
 exit_reason(error, Reason, Stack) -> {Reason, Stack};
 exit_reason(exit, Reason, _Stack) -> Reason;
 exit_reason(throw, Value, Stack) -> {{nocatch, Value}, Stack}.
+
+%% ---- Channels ------------------------------------------------------------------------
+
+%% A send for which there was no room.
+-spec send(reference(), term(), timeout()) -> ok | {error, closed | timeout | enomem}.
+send(Channel, Term, Timeout) ->
+    Ref = make_ref(),
+    case py_nif:channel_park(Channel, Term, Ref) of
+        Wait when is_reference(Wait) ->
+            receive
+                {py_sent, Ref, Result} -> Result
+            after Timeout -> give_up_send(Wait, Ref)
+            end;
+        Result ->
+            Result
+    end.
+
+give_up_send(Wait, Ref) ->
+    case py_nif:channel_unpark(Wait) of
+        cancelled ->
+            {error, timeout};
+        replied ->
+            receive
+                {py_sent, Ref, Result} -> Result
+            end
+    end.
+
+%% A receive that found nothing.  The one that is told may find that another was faster, and
+%% waits again.
+-spec recv(reference(), timeout()) -> {ok, term()} | {error, closed | timeout | enomem}.
+recv(Channel, infinity) ->
+    recv_until(Channel, infinity);
+recv(Channel, Timeout) ->
+    recv_until(Channel, erlang:monotonic_time(millisecond) + Timeout).
+
+recv_until(Channel, Deadline) ->
+    Ref = make_ref(),
+    case py_nif:channel_listen(Channel, Ref) of
+        Wait when is_reference(Wait) ->
+            receive
+                {py_channel, Ref} -> received(py_nif:channel_look(Wait), Channel, Deadline)
+            after left(Deadline) -> give_up_recv(Wait, Ref)
+            end;
+        Received ->
+            received(Received, Channel, Deadline)
+    end.
+
+%% One that was told when its time was over has a last look.
+give_up_recv(Wait, Ref) ->
+    case py_nif:channel_unlisten(Wait) of
+        cancelled ->
+            {error, timeout};
+        replied ->
+            receive
+                {py_channel, Ref} -> received(py_nif:channel_look(Wait))
+            end
+    end.
+
+received(empty, Channel, Deadline) -> recv_until(Channel, Deadline);
+received(Received, _Channel, _Deadline) -> received(Received).
+
+received({large, Taken}) -> {ok, fetch(Taken)};
+received(empty) -> {error, timeout};
+received(Received) -> Received.
+
+%% A large message, which is handed over without a copy.
+-spec fetch(py_nif:taken()) -> term().
+fetch(Taken) ->
+    Ref = make_ref(),
+    ok = py_nif:channel_fetch(Taken, Ref),
+    receive
+        {py_channel, Ref, Message} -> Message
+    end.
+
+left(infinity) -> infinity;
+left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% ---- The process that runs a function for Python ------------------------------------------
 

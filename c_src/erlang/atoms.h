@@ -72,7 +72,17 @@
     X(owner_down)                                                                      \
     X(drained)                                                                         \
     X(py_buffer)                                                                       \
-    X(py_written)
+    X(py_written)                                                                      \
+    X(size)                                                                            \
+    X(messages)                                                                        \
+    X(max_size)                                                                        \
+    X(waiting_senders)                                                                 \
+    X(waiting_receivers)                                                               \
+    X(outbox)                                                                          \
+    X(large)                                                                           \
+    X(empty)                                                                           \
+    X(py_channel)                                                                      \
+    X(py_sent)
 
 #define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;
 typedef struct nif_atoms {

@@ -12,9 +12,14 @@
 
 /* Deeper nesting is an error in both directions. */
 #define CONVERT_MAX_DEPTH 1000
+/* Making a memoryview costs about what copying so much does. */
+#define CONVERT_VIEW_MIN_BYTES 2048
 
 /* A new reference, or NULL with an exception set. */
 PyObject *convert_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
+/* The same, with read-only memoryviews of binaries of CONVERT_VIEW_MIN_BYTES or more,
+ * which share the bytes.  {str, Binary} stays a str. */
+PyObject *convert_to_views(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
 /* An atom's text as str (also for true, none and the like), a binary's as str. */
 PyObject *convert_name_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
 /* True and *term in `env`, or false with an exception set. */

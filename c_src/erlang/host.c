@@ -7,6 +7,7 @@
 #include "convert.h"
 #include "executor.h"
 #include "fork.h"
+#include "message.h"
 #include "runtime.h"
 
 /* ---- erlang.send ---- */
@@ -138,6 +139,7 @@ host_table(void)
         .atom = host_atom,
         .describe = host_describe,
         .call = callback_call_gil,
+        .message = message_of_object_gil,
         .wait_begin = executor_wait_begin,
         .wait_end = executor_wait_end,
         .cancelled = executor_cancelled_gil,

@@ -8,7 +8,9 @@
 #include "atoms.h"
 #include "buffer.h"
 #include "callback.h"
+#include "channel.h"
 #include "context.h"
+#include "core.h"
 #include "host.h"
 #include "interpreter.h"
 #include "job.h"
@@ -197,7 +199,8 @@ static int
 join(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
 {
     ErlNifResourceFlags flags = ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER;
-    if (buffer_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
+    if (core_open_type(env, flags) != 0 || buffer_open_types(env, flags) != 0 ||
+        channel_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
         job_open_type(env, flags) != 0 || executor_open_type(env, flags) != 0 ||
         callback_open_type(env, flags) != 0) {
         return refuse(env, info, "its resource types cannot be had");
@@ -287,6 +290,18 @@ static ErlNifFunc functions[] = {
     {"buffer_monitor", 1, buffer_monitor_nif, 0},
     {"buffer_info", 1, buffer_info_nif, 0},
     {"is_buffer", 1, is_buffer_nif, 0},
+    {"channel_new", 2, channel_new_nif, 0},
+    {"channel_send", 2, channel_send_nif, 0},
+    {"channel_park", 3, channel_park_nif, 0},
+    {"channel_unpark", 1, channel_unpark_nif, 0},
+    {"channel_receive", 1, channel_receive_nif, 0},
+    {"channel_listen", 2, channel_listen_nif, 0},
+    {"channel_look", 1, channel_look_nif, 0},
+    {"channel_unlisten", 1, channel_unlisten_nif, 0},
+    {"channel_fetch", 2, channel_fetch_nif, 0},
+    {"channel_close", 1, channel_close_nif, 0},
+    {"channel_set_owner", 2, channel_set_owner_nif, 0},
+    {"channel_info", 1, channel_info_nif, 0},
 };
 
 ERL_NIF_INIT(py_nif, functions, load, NULL, upgrade, NULL)

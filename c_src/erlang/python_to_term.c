@@ -12,6 +12,7 @@
 
 #include "atoms.h"
 #include "buffer.h"
+#include "channel.h"
 
 typedef struct writer {
     pyb_state *state;
@@ -75,6 +76,21 @@ write_buffer(writer *w, PyObject *object, stream *s, ERL_NIF_TERM *term)
         return true;
     }
     if (buffer_term(w->env, s, term)) {
+        return true;
+    }
+    PyErr_NoMemory();
+    return false;
+}
+
+static bool
+write_channel(writer *w, PyObject *object, channel *c, ERL_NIF_TERM *term)
+{
+    PyObject *origin = pyb_channel_origin(object);
+    if (origin != NULL && write_external(w, origin, term) &&
+        channel_of_term(w->env, *term) == c) {
+        return true;
+    }
+    if (channel_term(w->env, c, term)) {
         return true;
     }
     PyErr_NoMemory();
@@ -426,6 +442,10 @@ write_own_type(writer *w, PyObject *object, ERL_NIF_TERM *term, bool *own)
     stream *s = pyb_buffer_stream(w->state, object);
     if (s != NULL) {
         return write_buffer(w, object, s, term);
+    }
+    channel *c = pyb_channel_of(w->state, object);
+    if (c != NULL) {
+        return write_channel(w, object, c, term);
     }
     if (Py_IS_TYPE(object, w->state->pid_type) ||
         Py_IS_TYPE(object, w->state->ref_type)) {

@@ -28,10 +28,10 @@
 
 /* To be raised whenever something changes that two copies reach: this struct, and what
  * hangs on it (executors, workers, jobs, resources, streams, pyb_state, pyb_host). */
-#define NIF_LAYOUT 1
+#define NIF_LAYOUT 2
 
 /* Resource types of the library, at most. */
-#define NIF_MAX_TYPES 16
+#define NIF_MAX_TYPES 24
 
 struct asked_job;
 struct executor;

@@ -6,13 +6,16 @@
 #include <string.h>
 
 #include "atoms.h"
+#include "binary.h"
 #include "buffer.h"
+#include "channel.h"
 #include "utf8.h"
 
 typedef struct reader {
     pyb_state *state;
     ErlNifEnv *env;
     int depth;
+    bool views;
 } reader;
 
 static PyObject *read_term(reader *r, ERL_NIF_TERM term);
@@ -100,11 +103,29 @@ binary_as_text(const ErlNifBinary *binary)
 }
 
 static PyObject *
+binary_as_view(reader *r, ERL_NIF_TERM term)
+{
+    ErlNifIOVec *iovec = binary_keep(r->env, term);
+    if (iovec == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *view = pyb_memory_view(r->state, iovec->iov[0].iov_base,
+                                     iovec->iov[0].iov_len, binary_release, iovec);
+    if (view == NULL) {
+        enif_free_iovec(iovec);
+    }
+    return view;
+}
+
+static PyObject *
 read_bitstring(reader *r, ERL_NIF_TERM term)
 {
     ErlNifBinary binary;
     if (!enif_inspect_binary(r->env, term, &binary)) {
         return refuse(r, "a bitstring whose size is not a whole number of bytes");
+    }
+    if (r->views && binary.size >= CONVERT_VIEW_MIN_BYTES) {
+        return binary_as_view(r, term);
     }
     if (utf8_is_valid(binary.data, binary.size)) {
         return binary_as_text(&binary);
@@ -209,7 +230,9 @@ read_tagged_binary(reader *r, const ERL_NIF_TERM *elements)
         return NULL;
     }
     if (bytes) {
-        return binary_as_bytes(&binary);
+        return r->views && binary.size >= CONVERT_VIEW_MIN_BYTES
+                   ? binary_as_view(r, elements[1])
+                   : binary_as_bytes(&binary);
     }
     if (!utf8_is_valid(binary.data, binary.size)) {
         return refuse(r, "{str, Binary} with a binary that is not UTF-8");
@@ -298,7 +321,7 @@ read_map(reader *r, ERL_NIF_TERM term)
     return dict;
 }
 
-/* ---- Pids, references, buffers ---- */
+/* ---- Pids, references, buffers, channels ---- */
 
 static PyObject *
 read_pid(reader *r, ERL_NIF_TERM term)
@@ -317,15 +340,27 @@ read_pid(reader *r, ERL_NIF_TERM term)
 }
 
 static PyObject *
-read_reference(reader *r, ERL_NIF_TERM term)
+read_resource(reader *r, ERL_NIF_TERM term, PyObject *external)
 {
     stream *s = buffer_stream_of(r->env, term);
+    if (s != NULL) {
+        return pyb_buffer_new(r->state, s, external);
+    }
+    channel *c = channel_of_term(r->env, term);
+    if (c != NULL) {
+        return pyb_channel_new(r->state, c, channel_gives_views(c), external);
+    }
+    return pyb_handle_new(r->state->ref_type, 0, external);
+}
+
+static PyObject *
+read_reference(reader *r, ERL_NIF_TERM term)
+{
     PyObject *external = external_bytes(r->env, term);
     if (external == NULL) {
         return NULL;
     }
-    PyObject *object = s != NULL ? pyb_buffer_new(r->state, s, external)
-                                 : pyb_handle_new(r->state->ref_type, 0, external);
+    PyObject *object = read_resource(r, term, external);
     Py_DECREF(external);
     return object;
 }
@@ -377,5 +412,12 @@ PyObject *
 convert_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
 {
     reader r = {.state = state, .env = env};
+    return read_term(&r, term);
+}
+
+PyObject *
+convert_to_views(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    reader r = {.state = state, .env = env, .views = true};
     return read_term(&r, term);
 }

@@ -204,6 +204,8 @@ PyObject *pyb__refuse_pickle(PyObject *self, PyObject *ignored);
 typedef struct pyb_view {
     PyObject_HEAD
     stream_view view;
+    void (*release)(void *arg); /* NULL: the view is a pin; else it is the host's */
+    void *arg;
 } pyb_view;
 pyb_view *pyb__view_new(pyb_state *state);
 int pyb__buffer_getbuffer(PyObject *self, Py_buffer *view, int flags);

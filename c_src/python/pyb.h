@@ -117,6 +117,12 @@ PyObject *pyb_buffer_origin(PyObject *buffer);
 /* The stream of a PyBuffer (borrowed), or NULL (no exception) for another object. */
 stream *pyb_buffer_stream(pyb_state *state, PyObject *object);
 
+/* A read-only memoryview of memory that does not change until `release` runs: once, on
+ * any thread, when the last view of it is gone.  NULL with an exception: it does not
+ * run. */
+PyObject *pyb_memory_view(pyb_state *state, const void *data, size_t size,
+                          void (*release)(void *arg), void *arg);
+
 /* A new Channel over `c` (shares it), with `origin` as above.  `views`: what it
  * receives may be memoryviews. */
 PyObject *pyb_channel_new(pyb_state *state, channel *c, bool views, PyObject *origin);

@@ -1,7 +1,7 @@
 /*
  * view.c: the object behind our memoryviews.  A memoryview over a PyBuffer refers to
  * one of these, and it to a pinned segment: the memory stays, while the stream and the
- * PyBuffer go on, or go away.
+ * PyBuffer go on, or go away.  So it is with memory of the host's own.
  */
 #include "internal.h"
 
@@ -11,6 +11,7 @@ pyb__view_new(pyb_state *state)
     pyb_view *self = PyObject_GC_New(pyb_view, state->view_type);
     if (self != NULL) {
         self->view = (stream_view){0};
+        self->release = NULL;
         PyObject_GC_Track(self);
     }
     return self;
@@ -21,9 +22,33 @@ view_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    stream_view_release(&((pyb_view *)self)->view);
+    pyb_view *own = (pyb_view *)self;
+    if (own->release != NULL) {
+        own->release(own->arg);
+    } else {
+        stream_view_release(&own->view);
+    }
     PyObject_GC_Del(self);
     Py_DECREF(type);
+}
+
+PyObject *
+pyb_memory_view(pyb_state *state, const void *data, size_t size,
+                void (*release)(void *arg), void *arg)
+{
+    pyb_view *exporter = pyb__view_new(state);
+    if (exporter == NULL) {
+        return NULL;
+    }
+    exporter->view.data = data;
+    exporter->view.size_bytes = size;
+    PyObject *view = PyMemoryView_FromObject((PyObject *)exporter);
+    if (view != NULL) {
+        exporter->release = release;
+        exporter->arg = arg;
+    }
+    Py_DECREF(exporter);
+    return view;
 }
 
 static int
