@@ -52,43 +52,71 @@ pyb__deadline(int64_t timeout_ns)
 /* Without a host this is plain python3, whose main thread runs signal handlers: there a
  * signal ends the wait, and nothing spins, since a signal that comes while spinning
  * would be missed.  (In the other threads PyErr_CheckSignals() does nothing.) */
-static stream_status
-wait_without_gil(stream *s, stream_want *want)
+pyb__pause
+pyb__begin_pause(void)
 {
     const pyb_host *host = pyb_get_host();
-    want->spin_ns = host != NULL && host->spin_ns != NULL ? host->spin_ns() : 0;
-    want->interruptible = host == NULL;
-    stream_status status;
-    Py_BEGIN_ALLOW_THREADS
-    if (host != NULL && host->wait_begin != NULL) {
-        want->token = host->wait_begin();
-    }
-    status = stream_wait(s, want);
+    return (pyb__pause){
+        .spin_ns = host != NULL && host->spin_ns != NULL ? host->spin_ns() : 0,
+        .interruptible = host == NULL,
+    };
+}
+
+stream_token *
+pyb__park(void)
+{
+    const pyb_host *host = pyb_get_host();
+    return host != NULL && host->wait_begin != NULL ? host->wait_begin() : NULL;
+}
+
+void
+pyb__unpark(void)
+{
+    const pyb_host *host = pyb_get_host();
     if (host != NULL && host->wait_end != NULL) {
         host->wait_end();
     }
-    Py_END_ALLOW_THREADS
-    return status;
 }
 
-/* What the end of a wait means: 0, or -1 with an exception. */
-static int
-check_wait(PyObject *self, stream_status status)
+int
+pyb__check_cancelled(pyb_state *state)
 {
     const pyb_host *host = pyb_get_host();
+    if (host == NULL) {
+        return PyErr_CheckSignals();
+    }
+    return host->cancelled != NULL ? host->cancelled(state) : 0;
+}
+
+int
+pyb__check_wait(pyb_state *state, stream_status status, const char *lacking,
+                int64_t timeout_ns)
+{
     switch (status) {
     case STREAM_TIMEDOUT:
-        pyb__raise_timeout("no data", ((pyb_buffer *)self)->timeout_ns);
+        pyb__raise_timeout(lacking, timeout_ns);
         return -1;
     case STREAM_INTERRUPTED:
-        return PyErr_CheckSignals();
     case STREAM_CANCELLED:
-        return host != NULL && host->cancelled != NULL
-                   ? host->cancelled(pyb__state_of(self))
-                   : 0;
+        return pyb__check_cancelled(state);
     default:
         return 0;
     }
+}
+
+static stream_status
+wait_without_gil(stream *s, stream_want *want)
+{
+    pyb__pause pause = pyb__begin_pause();
+    want->spin_ns = pause.spin_ns;
+    want->interruptible = pause.interruptible;
+    stream_status status;
+    Py_BEGIN_ALLOW_THREADS
+    want->token = pyb__park();
+    status = stream_wait(s, want);
+    pyb__unpark();
+    Py_END_ALLOW_THREADS
+    return status;
 }
 
 /* The clock is read only here, where the call would wait. */
@@ -112,7 +140,10 @@ pyb__wait(pyb__reading *reading, uint64_t position, uint64_t need_offset)
         };
         status = wait_without_gil(reading->stream, &want);
     }
-    return check_wait(reading->self, status) < 0 ? PYB_ERROR : PYB_RETRY;
+    return pyb__check_wait(pyb__state_of(reading->self), status, "no data",
+                           timeout_ns) < 0
+               ? PYB_ERROR
+               : PYB_RETRY;
 }
 
 /* Whole is looked at before what is there: bytes that were written just before the end

@@ -215,3 +215,34 @@ pyb__convert_timeout(PyObject *value, int64_t *timeout_ns)
     *timeout_ns = (int64_t)ceil(seconds * 1e9);
     return 0;
 }
+
+int
+pyb__convert_limit(PyObject *value, const char *name, int least, uint64_t *limit)
+{
+    if (value == Py_None) {
+        return 0;
+    }
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return -1;
+    }
+    int overflow;
+    int64_t converted = PyLong_AsLongLongAndOverflow(index, &overflow);
+    Py_DECREF(index);
+    if (converted == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (overflow != 0 || converted < least) {
+        PyErr_Format(PyExc_ValueError, "%s must be from %d to 2**63-1, or None", name,
+                     least);
+        return -1;
+    }
+    *limit = (uint64_t)converted;
+    return 0;
+}
+
+PyObject *
+pyb__limit_object(uint64_t limit, uint64_t none)
+{
+    return limit == none ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(limit);
+}

@@ -119,13 +119,10 @@ pyb__buffer_compare(PyObject *self, PyObject *other, int operation)
     return PyBool_FromLong(same == (operation == Py_EQ));
 }
 
-/* Allocations are aligned to 16 bytes: the low bits would make poor hash buckets. */
 Py_hash_t
 pyb__buffer_hash(PyObject *self)
 {
-    uintptr_t address = (uintptr_t)stream_of(self);
-    Py_hash_t hash = (Py_hash_t)(address >> 4 | address << (8 * sizeof(address) - 4));
-    return hash == -1 ? -2 : hash;
+    return pyb__hash_address(stream_of(self));
 }
 
 PyObject *

@@ -72,6 +72,10 @@ int pyb__convert_bound(PyObject *value, Py_ssize_t *bound);
 /* The bytes to look for, as an immutable bytes object of our own.  With `allow_byte`,
  * an integer stands for one byte.  A new reference or NULL. */
 PyObject *pyb__convert_needle(PyObject *value, bool allow_byte);
+/* A number of bytes from `least` on; None leaves *limit.  0 or -1. */
+int pyb__convert_limit(PyObject *value, const char *name, int least, uint64_t *limit);
+/* The other way: None for the value that stands for it. */
+PyObject *pyb__limit_object(uint64_t limit, uint64_t none);
 /* The one optional size of a read method; *size comes with the default. */
 int pyb__parse_size_slow(const char *function, const char *name, PyObject *const *args,
                          Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *size);
@@ -122,6 +126,22 @@ pyb__outcome pyb__wait(pyb__reading *reading, uint64_t position, uint64_t need_o
  * (but look at what is there).  Else as pyb__wait(). */
 pyb__outcome pyb__wait_unless_whole(pyb__reading *reading, uint64_t position,
                                     uint64_t need_offset);
+/* What every wait of a thread needs to know; with the GIL, before it. */
+typedef struct pyb__pause {
+    uint32_t spin_ns;
+    bool interruptible;
+} pyb__pause;
+pyb__pause pyb__begin_pause(void);
+/* Around the wait itself, without the GIL.  Answers what can cancel it, or NULL. */
+stream_token *pyb__park(void);
+void pyb__unpark(void);
+/* What the end of a wait means: 0 (look again), or -1 with an exception.  `lacking` is
+ * what there was not in time. */
+int pyb__check_wait(pyb_state *state, stream_status status, const char *lacking,
+                    int64_t timeout_ns);
+/* Whether the call is to end in an exception by now: a signal handler raises, the host
+ * cancels.  0 or -1. */
+int pyb__check_cancelled(pyb_state *state);
 /* A timeout in seconds, or None.  0 or -1 with TypeError, ValueError, OverflowError. */
 int pyb__convert_timeout(PyObject *value, int64_t *timeout_ns);
 /* When a wait that begins now and may take `timeout_ns` must end. */
@@ -200,12 +220,20 @@ pyb__state_of(PyObject *object)
 int pyb__visit_type(PyObject *self, visitproc visit, void *arg);
 PyObject *pyb__refuse_pickle(PyObject *self, PyObject *ignored);
 
+/* What stands for an object that is equal to another over the same thing.  Allocations
+ * are aligned to 16 bytes: the low bits would make poor hash buckets. */
+static inline Py_hash_t
+pyb__hash_address(const void *thing)
+{
+    uintptr_t address = (uintptr_t)thing;
+    Py_hash_t hash = (Py_hash_t)(address >> 4 | address << (8 * sizeof(address) - 4));
+    return hash == -1 ? -2 : hash;
+}
+
 /* view.c.  A new exporter, still without bytes; fill it, then show it. */
 typedef struct pyb_view {
     PyObject_HEAD
     stream_view view;
-    void (*release)(void *arg); /* NULL: the view is a pin; else it is the host's */
-    void *arg;
 } pyb_view;
 pyb_view *pyb__view_new(pyb_state *state);
 int pyb__buffer_getbuffer(PyObject *self, Py_buffer *view, int flags);

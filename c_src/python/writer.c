@@ -27,42 +27,16 @@ stream_of(PyObject *self)
 
 /* ---- Making one ---- */
 
-/* A count of bytes from `least` on; None leaves *count.  0 or -1. */
-static int
-convert_count(PyObject *value, const char *name, int least, uint64_t *count)
-{
-    if (value == Py_None) {
-        return 0;
-    }
-    PyObject *index = PyNumber_Index(value);
-    if (index == NULL) {
-        return -1;
-    }
-    int overflow;
-    int64_t converted = PyLong_AsLongLongAndOverflow(index, &overflow);
-    Py_DECREF(index);
-    if (converted == -1 && PyErr_Occurred()) {
-        return -1;
-    }
-    if (overflow != 0 || converted < least) {
-        PyErr_Format(PyExc_ValueError, "%s must be from %d to 2**63-1, or None", name,
-                     least);
-        return -1;
-    }
-    *count = (uint64_t)converted;
-    return 0;
-}
-
 static int
 convert_watermarks(PyObject *high, PyObject *low, stream_options *options)
 {
-    if (convert_count(high, "high_watermark", 1, &options->high_bytes) < 0) {
+    if (pyb__convert_limit(high, "high_watermark", 1, &options->high_bytes) < 0) {
         return -1;
     }
     if (high != Py_None) {
         options->low_bytes = options->high_bytes / 2;
     }
-    if (convert_count(low, "low_watermark", 0, &options->low_bytes) < 0) {
+    if (pyb__convert_limit(low, "low_watermark", 0, &options->low_bytes) < 0) {
         return -1;
     }
     if (low != Py_None &&
@@ -107,9 +81,9 @@ convert_options(PyObject *args, PyObject *kwargs, stream_options *options)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOOpO:Writer",
                                      (char **)(uintptr_t)names, &length, &high, &low,
                                      &max, &seekable, &last_reader) ||
-        convert_count(length, "length", 0, &options->known_length) < 0 ||
+        pyb__convert_limit(length, "length", 0, &options->known_length) < 0 ||
         convert_watermarks(high, low, options) < 0 ||
-        convert_count(max, "max_size", 0, &options->max_bytes) < 0 ||
+        pyb__convert_limit(max, "max_size", 0, &options->max_bytes) < 0 ||
         convert_last_reader(last_reader, options) < 0) {
         return -1;
     }
@@ -212,13 +186,11 @@ give_up(waiting_write *write, stream_status status)
 static stream_status
 sleep_parked(waiting_write *write)
 {
-    const pyb_host *host = pyb_get_host();
-    stream_token *token =
-        host != NULL && host->wait_begin != NULL ? host->wait_begin() : NULL;
+    stream_token *token = pyb__park();
     platform_wait_result result = PLATFORM_SET;
     if (token == NULL || stream_token_enter(token, cancel_write, write)) {
-        result =
-            platform_event_wait(&write->woken, write->deadline_ns, 0, host == NULL);
+        result = platform_event_wait(&write->woken, write->deadline_ns, 0,
+                                     pyb_get_host() == NULL);
         if (token != NULL) {
             stream_token_leave(token);
         }
@@ -228,9 +200,7 @@ sleep_parked(waiting_write *write)
         status = give_up(write, result == PLATFORM_TIMEDOUT ? STREAM_TIMEDOUT
                                                             : STREAM_CANCELLED);
     }
-    if (host != NULL && host->wait_end != NULL) {
-        host->wait_end();
-    }
+    pyb__unpark();
     return status;
 }
 
@@ -240,7 +210,6 @@ sleep_parked(waiting_write *write)
 static stream_status
 await_decision(PyObject *self, waiting_write *write)
 {
-    const pyb_host *host = pyb_get_host();
     stream_status status;
     do {
         Py_BEGIN_ALLOW_THREADS
@@ -253,8 +222,7 @@ await_decision(PyObject *self, waiting_write *write)
         give_up(write, STREAM_INTERRUPTED);
         Py_END_ALLOW_THREADS
     }
-    if (status == STREAM_CANCELLED &&
-        (host->cancelled == NULL || host->cancelled(pyb__state_of(self)) == 0)) {
+    if (status == STREAM_CANCELLED && pyb__check_cancelled(pyb__state_of(self)) == 0) {
         return STREAM_AGAIN;
     }
     return status;
@@ -432,13 +400,6 @@ state_object(PyObject *self, const stream_info *info)
 }
 
 static PyObject *
-limit_object(uint64_t bytes)
-{
-    return bytes == STREAM_OFFSET_MAX ? Py_NewRef(Py_None)
-                                      : PyLong_FromUnsignedLongLong(bytes);
-}
-
-static PyObject *
 writer_info(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     stream *s = stream_of(self);
@@ -456,8 +417,9 @@ writer_info(PyObject *self, PyObject *Py_UNUSED(ignored))
         (unsigned long long)stream_available(s), "retained",
         (unsigned long long)info.retained_bytes, "views", (unsigned int)info.views,
         "waiting_readers", (unsigned int)info.waiters, "waiting_writers",
-        (unsigned int)info.parked, "high_watermark", limit_object(info.high_bytes),
-        "low_watermark", limit_object(info.low_bytes));
+        (unsigned int)info.parked, "high_watermark",
+        pyb__limit_object(info.high_bytes, STREAM_OFFSET_MAX), "low_watermark",
+        pyb__limit_object(info.low_bytes, STREAM_OFFSET_MAX));
 }
 
 static PyObject *
