@@ -267,31 +267,41 @@ pyb__add_error(PyObject *module, PyType_Spec *spec, PyObject *base)
 
 PyDoc_STRVAR(not_convertible_doc,
              "A value that has no counterpart on the other side, Erlang or Python.");
-
-static int
-add_not_convertible(PyObject *module, pyb_state *state)
-{
-    state->not_convertible = PyErr_NewExceptionWithDoc(
-        "erlang.NotConvertibleError", not_convertible_doc, PyExc_TypeError, NULL);
-    return state->not_convertible != NULL
-               ? PyModule_AddType(module, (PyTypeObject *)state->not_convertible)
-               : -1;
-}
-
 PyDoc_STRVAR(
     cancelled_doc,
     "The call that runs this code was cancelled: its caller's time is over or "
     "the caller\nis dead, or it was interrupted, or its context or erlpy ends.\n"
     "Not an Exception, so that 'except Exception' lets it through.");
+PyDoc_STRVAR(channel_closed_doc,
+             "The channel is closed, and holds no message that could be received.");
+
+/* One that is like its base but for the name. */
+static PyObject *
+add_plain_error(PyObject *module, const char *name, const char *doc, PyObject *base)
+{
+    PyObject *type = PyErr_NewExceptionWithDoc(name, doc, base, NULL);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
+}
 
 static int
-add_cancelled(PyObject *module, pyb_state *state)
+add_plain_errors(PyObject *module, pyb_state *state)
 {
-    state->cancelled = PyErr_NewExceptionWithDoc("erlang.Cancelled", cancelled_doc,
-                                                 PyExc_BaseException, NULL);
-    return state->cancelled != NULL
-               ? PyModule_AddType(module, (PyTypeObject *)state->cancelled)
-               : -1;
+    state->cancelled =
+        add_plain_error(module, "erlang.Cancelled", cancelled_doc, PyExc_BaseException);
+    if (state->cancelled == NULL) {
+        return -1;
+    }
+    state->not_convertible = add_plain_error(module, "erlang.NotConvertibleError",
+                                             not_convertible_doc, PyExc_TypeError);
+    if (state->not_convertible == NULL) {
+        return -1;
+    }
+    state->channel_closed = add_plain_error(module, "erlang.ChannelClosed",
+                                            channel_closed_doc, PyExc_Exception);
+    return state->channel_closed != NULL ? 0 : -1;
 }
 
 int
@@ -306,10 +316,7 @@ pyb__add_errors(PyObject *module, pyb_state *state)
         return -1;
     }
     state->erlang_error = pyb__add_error(module, &erlang_error_spec, PyExc_Exception);
-    if (state->erlang_error == NULL || add_cancelled(module, state) < 0) {
-        return -1;
-    }
-    return add_not_convertible(module, state);
+    return state->erlang_error != NULL ? add_plain_errors(module, state) : -1;
 }
 
 /* The exception is made before anything is consumed: it may be refused memory. */

@@ -207,6 +207,7 @@ extern PyType_Spec pyb__atom_spec;  /* atom.c */
 extern PyType_Spec pyb__waker_spec; /* waker.c */
 extern PyType_Spec pyb__wait_spec;
 extern PyType_Spec pyb__channel_spec; /* channel.c */
+extern PyType_Spec pyb__peer_spec;    /* channel_peer.c */
 
 /* The state behind one of our (final) types' instances. */
 static inline pyb_state *
@@ -234,9 +235,46 @@ pyb__hash_address(const void *thing)
 typedef struct pyb_view {
     PyObject_HEAD
     stream_view view;
+    void (*release)(void *arg); /* NULL: the view is a pin; else it is the host's */
+    void *arg;
 } pyb_view;
 pyb_view *pyb__view_new(pyb_state *state);
 int pyb__buffer_getbuffer(PyObject *self, Py_buffer *view, int flags);
+
+/* ---- channel_calls.c, channel.c, channel_peer.c ------------------------------ */
+
+/* One call of a method of a channel's ends. */
+typedef struct pyb__channel_call {
+    pyb_state *state;
+    channel *channel; /* borrowed, of an object that the caller holds */
+    channel_way way;
+    bool views;          /* of receiving */
+    int64_t timeout_ns;  /* this and the next are set from the arguments */
+    int64_t deadline_ns; /* of all its waits; 0 until the first one */
+    const char *lacking; /* for a TimeoutError */
+} pyb__channel_call;
+
+/* STREAM_OK: *object, or NULL with an exception (no message was lost by that);
+ * STREAM_AGAIN, STREAM_CLOSED: there is none. */
+stream_status pyb__channel_take(pyb__channel_call *call, PyObject **object);
+/* Waits for one, for call->timeout_ns.  The same, without STREAM_AGAIN; any other
+ * status comes with an exception. */
+stream_status pyb__channel_take_next(pyb__channel_call *call, PyObject **object);
+void pyb__raise_closed(pyb_state *state);
+/* The methods receive(timeout=None), put(term, timeout=None), close(). */
+PyObject *pyb__channel_receive(const char *function, pyb__channel_call *call,
+                               PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames);
+PyObject *pyb__channel_put(const char *function, pyb__channel_call *call,
+                           PyObject *home, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames);
+PyObject *pyb__channel_close(channel *c);
+/* A new Channel over `c` (shares it), of the ChannelPeer `home` (shares it). */
+PyObject *pyb__channel_at_home(pyb_state *state, channel *c, bool views,
+                               PyObject *home);
+/* What can be sent: of the node, or, where there is none, of the ChannelPeer `home`
+ * (which may be NULL).  Returns owned (base.release), or NULL with an exception. */
+pyb_message *pyb__message_new(pyb_state *state, PyObject *object, PyObject *home);
 
 /* The methods of PyBuffer, by file; buffer_type.c has the table and their docs. */
 #define PYB_METHOD_FAST(name)                                                          \

@@ -40,14 +40,17 @@ typedef struct pyb_state {
     PyTypeObject *waker_type;   /* the descriptor of one event loop */
     PyTypeObject *wait_type;    /* one wait of an event loop */
     PyTypeObject *channel_type; /* erlang.Channel */
-    PyObject *channel_closed;   /* erlang.ChannelClosed(Exception) */
-    PyObject *incomplete_read;  /* erlang.IncompleteReadError(EOFError) */
-    PyObject *limit_overrun;    /* erlang.LimitOverrunError(ValueError) */
-    PyObject *not_convertible;  /* erlang.NotConvertibleError(TypeError) */
-    PyObject *buffer_aborted;   /* erlang.BufferAborted(OSError) */
-    PyObject *cancelled;        /* erlang.Cancelled(BaseException) */
-    PyObject *erlang_error;     /* erlang.ErlangError(Exception) */
-    PyObject *unsupported;      /* io.UnsupportedOperation */
+    PyTypeObject *peer_type;    /* erlang.testing.ChannelPeer */
+    PyObject *async_receive;    /* coroutines of Channel, or NULL until first used */
+    PyObject *async_next;
+    PyObject *channel_closed;  /* erlang.ChannelClosed(Exception) */
+    PyObject *incomplete_read; /* erlang.IncompleteReadError(EOFError) */
+    PyObject *limit_overrun;   /* erlang.LimitOverrunError(ValueError) */
+    PyObject *not_convertible; /* erlang.NotConvertibleError(TypeError) */
+    PyObject *buffer_aborted;  /* erlang.BufferAborted(OSError) */
+    PyObject *cancelled;       /* erlang.Cancelled(BaseException) */
+    PyObject *erlang_error;    /* erlang.ErlangError(Exception) */
+    PyObject *unsupported;     /* io.UnsupportedOperation */
 } pyb_state;
 
 /* Why a stream was aborted.  Every reason that is given to stream_abort() is one. */

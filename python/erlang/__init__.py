@@ -1,15 +1,18 @@
 """Python inside an Erlang node: the types that Erlang values arrive as.
 
 PyBuffer is a stream of bytes that Erlang writes while Python reads it as a file.
-Pid, Ref and Atom stand for the Erlang terms of that name; send() sends a message to
-an Erlang process, call() calls an Erlang function.  erlang.aio reads buffers in asyncio,
-erlang.testing makes them without Erlang, for unit tests.
+Channel carries messages both ways.  Pid, Ref and Atom stand for the Erlang terms of that
+name; send() sends a message to an Erlang process, call() calls an Erlang function.
+erlang.aio reads buffers in asyncio, erlang.channel answers messages, erlang.testing makes
+buffers and channels without Erlang, for unit tests.
 """
 
 from _erlang import (
     Atom,
     BufferAborted,
     Cancelled,
+    Channel,
+    ChannelClosed,
     ErlangError,
     IncompleteReadError,
     LimitOverrunError,
@@ -25,6 +28,8 @@ __all__ = [
     "Atom",
     "BufferAborted",
     "Cancelled",
+    "Channel",
+    "ChannelClosed",
     "ErlangError",
     "IncompleteReadError",
     "LimitOverrunError",
@@ -37,7 +42,7 @@ __all__ = [
 ]
 
 # Imported when they are first used: asyncio takes longer to load than all of this.
-_SUBMODULES = ("aio",)
+_SUBMODULES = ("aio", "channel")
 
 
 def __getattr__(name):

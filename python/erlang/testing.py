@@ -1,4 +1,4 @@
-"""Buffers without Erlang, so that a handler can be tested in plain python3.
+"""Buffers and channels without Erlang, so that a handler can be tested in plain python3.
 
     from erlang.testing import Writer, make_buffer
 
@@ -20,12 +20,19 @@
         with pytest.raises(erlang.BufferAborted):
             handler(writer.buffer)
 
-They are the PyBuffers of the node, over the same code.
+    def test_answers():
+        peer = make_channel()
+        peer.send("ping")
+        peer.close()
+        handler(peer.channel)
+        assert peer.recv() == "pong"
+
+They are the PyBuffers and Channels of the node, over the same code.
 """
 
-from _erlang import Writer
+from _erlang import ChannelPeer, Writer
 
-__all__ = ["Writer", "make_buffer"]
+__all__ = ["ChannelPeer", "Writer", "make_buffer", "make_channel"]
 
 
 def make_buffer(
@@ -56,3 +63,12 @@ def make_buffer(
     if eof:
         writer.close()
     return writer.buffer
+
+
+def make_channel(max_size=None, *, views=False):
+    """The Erlang end of a new channel, a ChannelPeer.
+
+    Its attribute channel is the Channel to hand to Python code; send() and recv() are
+    what Erlang processes do.  The options are those of ChannelPeer.
+    """
+    return ChannelPeer(max_size, views=views)

@@ -3,9 +3,31 @@ from typing import Any, Literal, SupportsIndex, final
 
 from typing_extensions import Buffer
 
-from erlang import PyBuffer
+from erlang import Channel, PyBuffer
 
-__all__ = ["Writer", "make_buffer"]
+__all__ = ["ChannelPeer", "Writer", "make_buffer", "make_channel"]
+
+@final
+class ChannelPeer:
+    def __new__(
+        cls, max_size: SupportsIndex | None = None, *, views: bool = False
+    ) -> ChannelPeer: ...
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def closed(self) -> bool: ...
+    def send(self, term: Any, timeout: float | None = None) -> None: ...
+    def recv(self, timeout: float | None = None) -> Any: ...
+    def close(self) -> None: ...
+    def info(self) -> dict[str, Any]: ...
+    def __enter__(self) -> ChannelPeer: ...
+    def __exit__(
+        self,
+        type: type[BaseException] | None = None,
+        value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> None: ...
 
 @final
 class Writer:
@@ -47,3 +69,6 @@ def make_buffer(
     seekable: bool = True,
     last_reader: Literal["keep", "close"] | None = None,
 ) -> PyBuffer: ...
+def make_channel(
+    max_size: SupportsIndex | None = None, *, views: bool = False
+) -> ChannelPeer: ...

@@ -40,6 +40,17 @@ def wait_for_readers(writer, count=1):
         time.sleep(0.0005)
 
 
+def wait_for_channel(peer, *, way=None, **waiting):
+    """Until that many receivers or senders really wait in that way of a channel."""
+    end = time.monotonic() + 20
+    while True:
+        info = peer.info()[way] if way else peer.info()
+        if all(info["waiting_" + who] == count for who, count in waiting.items()):
+            return
+        assert time.monotonic() < end, info
+        time.sleep(0.0005)
+
+
 class Background:
     """A call on another thread; its result or its exception is the caller's."""
 
@@ -54,6 +65,9 @@ class Background:
             self.value = self.function(*self.args)
         except BaseException as error:
             self.error = error
+
+    def done(self):
+        return not self.thread.is_alive()
 
     def result(self):
         self.thread.join(30)

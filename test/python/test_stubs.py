@@ -17,6 +17,7 @@ PACKAGE = pathlib.Path(erlang.__file__).parent
 MODULES = {
     "erlang": "__init__.pyi",
     "erlang.aio": "aio.pyi",
+    "erlang.channel": "channel.pyi",
     "erlang.testing": "testing.pyi",
 }
 PUBLIC_DUNDERS = {
@@ -40,6 +41,17 @@ def classes(module):
     }
 
 
+def exported(module):
+    """What a stub shows of another one: `from a import b as b`."""
+    return {
+        name.name
+        for node in stub(module).body
+        if isinstance(node, ast.ImportFrom) and node.module == "erlang" != module
+        for name in node.names
+        if name.asname == name.name
+    }
+
+
 def test_typed():
     assert (PACKAGE / "py.typed").exists()
 
@@ -47,7 +59,7 @@ def test_typed():
 @pytest.mark.parametrize("module", MODULES)
 def test_names(module):
     real = importlib.import_module(module)
-    stubbed = set(classes(module)) | set(functions(stub(module).body))
+    stubbed = set(classes(module)) | set(functions(stub(module).body)) | exported(module)
     assert stubbed == set(real.__all__)
     assert sorted(real.__all__) == real.__all__
     listed = [
@@ -127,6 +139,20 @@ def test_functions_have_docs_and_signatures():
     assert parameters(inspect.signature(erlang.testing.Writer)) == stub_parameters(new)
 
 
+def test_functions_of_channel():
+    reply = functions(stub("erlang.channel").body)["reply"]
+    assert parameters(inspect.signature(erlang.channel.reply)) == stub_parameters(reply)
+    assert "erlang.send" in inspect.getdoc(erlang.channel.reply)
+    assert erlang.channel.Channel is erlang.Channel
+    signature = inspect.signature(erlang.testing.make_channel)
+    stubbed = functions(stub("erlang.testing").body)["make_channel"]
+    assert parameters(signature) == stub_parameters(stubbed)
+    for module, name in (("erlang", "Channel"), ("erlang.testing", "ChannelPeer")):
+        real = getattr(importlib.import_module(module), name)
+        new = functions(classes(module)[name].body)["__new__"]
+        assert parameters(inspect.signature(real)) == stub_parameters(new)
+
+
 def test_functions_of_aio():
     signature = inspect.signature(erlang.aio.reader)
     assert parameters(signature) == stub_parameters(functions(stub("erlang.aio").body)["reader"])
@@ -137,6 +163,7 @@ def test_functions_of_aio():
 def test_import_is_cheap():
     code = """
 import sys, erlang
+erlang.channel.reply
 assert "asyncio" not in sys.modules and "erlang.aio" not in sys.modules
 erlang.aio.reader
 assert "erlang.aio" in sys.modules and erlang.aio is sys.modules["erlang.aio"]
@@ -149,5 +176,5 @@ assert not hasattr(erlang, "nothing")
 
 
 def test_names_for_later_are_free():
-    for name in ("channel", "reactor", "wsgi", "asgi"):
+    for name in ("reactor", "wsgi", "asgi"):
         assert not hasattr(erlang, name)
