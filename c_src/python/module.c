@@ -180,7 +180,10 @@ module_exec(PyObject *module)
 {
     pyb_state *state = PyModule_GetState(module);
     state->unsupported = import_attribute("io", "UnsupportedOperation");
-    if (state->unsupported == NULL || pyb__add_errors(module, state) < 0) {
+    state->name_done = PyUnicode_InternFromString("done");
+    state->name_set_result = PyUnicode_InternFromString("set_result");
+    if (state->unsupported == NULL || state->name_done == NULL ||
+        state->name_set_result == NULL || pyb__add_errors(module, state) < 0) {
         return -1;
     }
     const struct {
@@ -230,6 +233,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->erlang_error);
     Py_VISIT(state->buffer_aborted);
     Py_VISIT(state->unsupported);
+    Py_VISIT(state->name_done);
+    Py_VISIT(state->name_set_result);
     return 0;
 }
 
@@ -257,6 +262,8 @@ module_clear(PyObject *module)
     Py_CLEAR(state->erlang_error);
     Py_CLEAR(state->buffer_aborted);
     Py_CLEAR(state->unsupported);
+    Py_CLEAR(state->name_done);
+    Py_CLEAR(state->name_set_result);
     return 0;
 }
 

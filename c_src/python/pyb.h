@@ -51,6 +51,8 @@ typedef struct pyb_state {
     PyObject *cancelled;       /* erlang.Cancelled(BaseException) */
     PyObject *erlang_error;    /* erlang.ErlangError(Exception) */
     PyObject *unsupported;     /* io.UnsupportedOperation */
+    PyObject *name_done;       /* "done" */
+    PyObject *name_set_result; /* "set_result" */
 } pyb_state;
 
 /* Why a stream was aborted.  Every reason that is given to stream_abort() is one. */

@@ -11,6 +11,10 @@
  * together.
  *
  * `user` of a pending is its Wait, borrowed; the Wait clears it when it lets go.
+ *
+ * All of it belongs to the thread of the loop.  In a child after fork() the locks of
+ * the streams may be taken for good, and the descriptor is the parent's: there nothing
+ * is withdrawn, and nothing is drained.
  */
 #include "internal.h"
 
@@ -75,7 +79,9 @@ cancel_pending(pyb_wait *wait)
     if (pending != NULL) {
         wait->pending = NULL;
         pending->user = NULL;
-        stream_pending_cancel(pending);
+        if (!pyb__forked()) {
+            stream_pending_cancel(pending);
+        }
     }
 }
 
@@ -179,9 +185,11 @@ waker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "Waker() takes no arguments");
         return NULL;
     }
+    errno = 0;
     stream_waker *waker = stream_waker_new();
     if (waker == NULL) {
-        return PyErr_SetFromErrno(PyExc_OSError);
+        return errno == 0 || errno == ENOMEM ? PyErr_NoMemory()
+                                             : PyErr_SetFromErrno(PyExc_OSError);
     }
     pyb_waker *self = PyObject_GC_New(pyb_waker, type);
     if (self == NULL) {
@@ -224,9 +232,13 @@ waker_dealloc(PyObject *self)
     if (waker->weakrefs != NULL) {
         PyObject_ClearWeakRefs(self);
     }
-    stream_waker_close(waker->waker);
+    if (!pyb__forked()) {
+        stream_waker_close(waker->waker);
+    }
     waker_clear(self);
-    stream_waker_release(waker->waker);
+    if (!pyb__forked()) {
+        stream_waker_release(waker->waker);
+    }
     PyObject_GC_Del(self);
     Py_DECREF(type);
 }
@@ -350,48 +362,68 @@ waker_wait_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
                                            wait, &wait->pending));
 }
 
-/* True when its task is to look. */
+/* A future that is done is one whose task was cancelled. */
 static int
-resolve(PyObject *future)
+resolve(const pyb_state *state, PyObject *future)
 {
-    PyObject *done = PyObject_CallMethod(future, "done", NULL);
-    if (done == NULL) {
-        return -1;
-    }
-    int is_done = PyObject_IsTrue(done);
-    Py_DECREF(done);
+    PyObject *done = PyObject_CallMethodNoArgs(future, state->name_done);
+    int is_done = done != NULL ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
     if (is_done != 0) {
         return is_done < 0 ? -1 : 0;
     }
-    PyObject *result = PyObject_CallMethod(future, "set_result", "O", Py_None);
+    PyObject *result =
+        PyObject_CallMethodOneArg(future, state->name_set_result, Py_None);
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
 }
 
 /* With the reference of the list, which it drops. */
 static int
-tell_wait(pyb_wait *wait)
+tell_wait(const pyb_state *state, pyb_wait *wait)
 {
     wait->told = true;
     unlink_wait(wait);
-    int status = wait->future != NULL ? resolve(wait->future) : 0;
+    int status = wait->future != NULL ? resolve(state, wait->future) : 0;
     Py_DECREF(wait);
     return status;
+}
+
+/* The first exception stays, the others are shown. */
+static void
+keep_first_error(PyObject *self, PyObject *error[3])
+{
+    if (error[0] == NULL) {
+        PyErr_Fetch(&error[0], &error[1], &error[2]);
+    } else {
+        PyErr_WriteUnraisable(self);
+    }
 }
 
 PyDoc_STRVAR(drain_doc, "drain($self, /)\n--\n\n"
                         "Resolve the futures of the waits that are over, in order.");
 
+/* Resolving a future runs Python code of the loop, where a signal handler or an
+ * interrupt may raise; the waits behind it are told all the same. */
 static PyObject *
 waker_drain(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
+    const pyb_state *state = pyb__state_of(self);
+    PyObject *error[3] = {NULL, NULL, NULL};
+    if (pyb__refuse_forked() < 0) {
+        return NULL;
+    }
     stream_pending *pending = stream_waker_take(((pyb_waker *)self)->waker), *next;
     for (; pending != NULL; pending = next) {
         next = pending->next;
-        if (pending->user != NULL && tell_wait(pending->user) < 0) {
-            PyErr_WriteUnraisable(self);
+        if (pending->user != NULL && tell_wait(state, pending->user) < 0) {
+            keep_first_error(self, error);
         }
         stream_pending_release(pending);
+    }
+    if (error[0] != NULL) {
+        PyErr_Restore(error[0], error[1], error[2]);
+        return NULL;
     }
     Py_RETURN_NONE;
 }
