@@ -13,6 +13,7 @@ however many buffers are awaited in it.
 
 import asyncio
 import weakref
+from contextvars import Context
 
 from _erlang import (
     BufferAborted,
@@ -25,6 +26,12 @@ from _erlang import (
 __all__ = ["StreamReader", "reader"]
 
 DEFAULT_LIMIT = 2**16
+_LONGEST = 2**62
+
+# The messages of asyncio.
+_EMPTY = "Separator should be at least one-byte string"
+_FOUND = "Separator is found, but chunk is longer than limit"
+_NOT_FOUND = "Separator is not found, and chunk exceed the limit"
 
 # A loop holds its Waker by the callback of its descriptor, and nothing else does: a loop
 # that is closed lets go of it and of all that waits.
@@ -36,7 +43,8 @@ def _waker(loop):
     waker = known() if known is not None else None
     if waker is None:
         waker = Waker()
-        loop.add_reader(waker.fileno(), waker.drain)
+        # Not in the context of the task that happens to be the first.
+        Context().run(loop.add_reader, waker.fileno(), waker.drain)
         _wakers[loop] = weakref.ref(waker)
     return waker
 
@@ -82,10 +90,12 @@ class StreamReader:
     """
 
     def __init__(self, buf, limit=DEFAULT_LIMIT):
+        if not isinstance(limit, int):
+            raise TypeError(f"limit must be an int, not {type(limit).__name__}")
         if limit <= 0:
-            raise ValueError("Limit cannot be <= 0")
+            raise ValueError("limit cannot be <= 0")
         self._buf = nonblocking(buf)
-        self._limit = limit
+        self._limit = min(limit, _LONGEST)
 
     def __repr__(self):
         return f"<erlang.aio.StreamReader limit={self._limit} {self._buf!r}>"
@@ -120,7 +130,7 @@ class StreamReader:
             await _until(Waker.wait_buffer, buf, position, need)
 
     async def _search(self, least, read, *args):
-        """As _call(), for what looks anew at each byte after the first `least`."""
+        """As _call(), for what looks again at each byte from the `least`th on."""
         buf = self._buf
         while True:
             position, available = buf.tell(), buf.readable_amount()
@@ -128,9 +138,8 @@ class StreamReader:
                 return read(*args)
             except TimeoutError:
                 pass
-            await _until(
-                Waker.wait_buffer, buf, position, max(least, available + 1)
-            )
+            need = max(least, available + 1)
+            await _until(Waker.wait_buffer, buf, position, need)
 
     async def read(self, n=-1):
         """At most n bytes, as soon as there are any; all until the end for n < 0.
@@ -155,8 +164,8 @@ class StreamReader:
     async def readline(self):
         """A line with its b'\\n'; without one the last line; b'' at the end.
 
-        Raises ValueError when the line is longer than the limit.  What has arrived of
-        it has been consumed.
+        Raises ValueError when the line is longer than the limit; what has arrived of it
+        has been consumed then.
         """
         line = await self._search(1, self._buf.readline, self._limit + 1)
         if len(line) > self._limit and not line.endswith(b"\n"):
@@ -164,44 +173,53 @@ class StreamReader:
         return line
 
     def _drop_line(self):
-        """Consumes what has arrived of a line whose beginning is consumed."""
+        """Consumes what has arrived of a line whose beginning has been consumed."""
         found = self._buf.find(b"\n")
-        left = self._buf.readable_amount() if found < 0 else found + 1
+        left = found + 1 if found >= 0 else self._buf.readable_amount()
         while left > 0:
             left -= len(self._buf.readview(left))
-        return _overrun_message(found)
+        return _FOUND if found >= 0 else _NOT_FOUND
 
     async def readuntil(self, separator=b"\n"):
-        """Bytes up to and including the separator.
+        """Bytes up to and including the separator, or the first of a tuple of them.
 
         Raises asyncio.LimitOverrunError, with nothing consumed, when more than the
         limit comes before it, and asyncio.IncompleteReadError, whose .partial has been
         consumed, when the end does.
         """
+        if isinstance(separator, tuple):
+            read = _UntilAny(self._buf, separator, self._limit).read
+            least = 1
+        else:
+            read, least = self._read_until, len(separator)
+            if least == 0:
+                raise ValueError(_EMPTY)
         try:
-            return await self._search(
-                len(separator), self._buf.readuntil, separator, self._limit
-            )
+            return await self._search(least, read, separator)
         except IncompleteReadError as error:
             raise asyncio.IncompleteReadError(error.partial, None) from None
+
+    def _read_until(self, separator):
+        buf = self._buf
+        try:
+            return buf.readuntil(separator, self._limit)
         except LimitOverrunError:
-            found = self._buf.find(separator)
-            if found >= 0:
-                consumed = found
-            else:
-                consumed = self._buf.readable_amount() + 1 - len(separator)
-            raise asyncio.LimitOverrunError(_overrun_message(found), consumed) from None
+            found = buf.find(separator)
+        if found >= 0:
+            raise asyncio.LimitOverrunError(_FOUND, found)
+        consumed = buf.readable_amount() + 1 - len(separator)
+        raise asyncio.LimitOverrunError(_NOT_FOUND, consumed)
 
     async def readview(self, n=-1):
         """At most n bytes as a memoryview, without a copy, as soon as there are any.
 
-        What is in one piece is shown: it may be less than has arrived.  An empty one at
-        the end, and for n = 0.
+        It shows what lies in one piece, which may be less than has arrived.  It is
+        empty at the end, and for n = 0.
         """
         return await self._call(1, self._buf.readview, n)
 
     def views(self):
-        """Memoryviews of the rest, as they arrive, for `async for`."""
+        """Memoryviews of the rest, as it arrives, for `async for`."""
         return _Views(self)
 
     def __aiter__(self):
@@ -212,6 +230,58 @@ class StreamReader:
         if not line:
             raise StopAsyncIteration
         return line
+
+
+class _UntilAny:
+    """One readuntil() with several separators: whichever ends first, the shortest of
+    those.  What has been searched is not searched again."""
+
+    def __init__(self, buf, separators, limit):
+        self.separators = sorted(separators, key=len)
+        if not separators:
+            raise ValueError("Separator should contain at least one element")
+        if not self.separators[0]:
+            raise ValueError(_EMPTY)
+        self.buf = buf
+        self.limit = limit
+        self.position = None  # `clear` and `seen` count from here
+        self.clear = 0  # no separator begins before
+        self.seen = None  # all that was there when it was last searched
+
+    def read(self, _):
+        self.buf.readexactly(0)  # raises BufferAborted
+        position, available = self.buf.tell(), self.buf.readable_amount()
+        if position != self.position:
+            self.position, self.clear, self.seen = position, 0, None
+        if available == self.seen:
+            # The wait is over and nothing came: this is the end, or TimeoutError.
+            return self.buf.readuntil(self.separators[0])
+        start, separator = self.find()
+        if separator is not None:
+            return self.take(start, separator)
+        self.seen = available
+        self.clear = max(0, available + 1 - len(self.separators[-1]))
+        if self.clear > self.limit:
+            raise asyncio.LimitOverrunError(_NOT_FOUND, self.clear)
+        raise TimeoutError
+
+    def find(self):
+        first, start, separator = None, None, None
+        for candidate in self.separators:
+            found = self.buf.find(candidate, self.clear)
+            end = found + len(candidate)
+            if found >= 0 and (first is None or end < first):
+                first, start, separator = end, found, candidate
+        return start, separator
+
+    def take(self, start, separator):
+        if start > self.limit:
+            raise asyncio.LimitOverrunError(_FOUND, start)
+        try:
+            return self.buf.readuntil(separator, start)
+        except LimitOverrunError:
+            # Another thread has read meanwhile: look again.
+            raise TimeoutError from None
 
 
 class _Views:
@@ -226,9 +296,3 @@ class _Views:
         if not view:
             raise StopAsyncIteration
         return view
-
-
-def _overrun_message(found):
-    if found < 0:
-        return "Separator is not found, and chunk exceed the limit"
-    return "Separator is found, but chunk is longer than limit"
