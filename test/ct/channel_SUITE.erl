@@ -1,0 +1,912 @@
+%% Channels: messages between Erlang and Python, both ways.
+-module(channel_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-import(erlpy_ct, [told/1]).
+
+suite() ->
+    [{timetrap, {seconds, 60}}].
+
+all() ->
+    [{group, making}, {group, conversions}, {group, sizes}, {group, sending},
+     {group, receiving}, {group, many}, {group, closing}, {group, views}, {group, pids},
+     six_calls].
+
+groups() ->
+    [
+        {making, [], [options_in_every_form, bad_options, bad_arguments, other_resources,
+                      channel_of_another_node, info_tells_all]},
+        {conversions, [], [arrives_as_a_channel, the_very_same_comes_back,
+                           a_new_term_when_the_old_is_gone, channel_of_a_channel,
+                           channel_in_a_message, buffer_in_a_message,
+                           buffer_in_a_message_has_a_reader, buffers_in_a_dropped_channel,
+                           every_type_both_ways, what_python_cannot_take,
+                           what_erlang_cannot_take, in_external_format]},
+        {sizes, [], [size_is_that_of_the_external_format, sizes_of_random_terms,
+                     both_ways_measure_alike, opaque_terms_are_measured, limit_is_exact,
+                     larger_than_the_limit, each_way_by_itself]},
+        {sending, [], [busy_takes_nothing, waits_for_room, waits_for_room_with_a_large_term,
+                       hundred_senders_in_order, nobody_overtakes, timeout_sends_nothing,
+                       random_timeouts, python_waits_for_room]},
+        {receiving, [], [takes_at_once, waits_for_a_message, timeout_takes_nothing,
+                         waits_no_longer_than_said, deep_mailbox, large_messages,
+                         large_in_a_deep_mailbox, random_receive_timeouts]},
+        {many, [], [many_senders_many_receivers, many_processes_receive,
+                    threads_of_python_receive, bounce_in_order, million_messages]},
+        {closing, [], [close_is_idempotent, what_is_queued_can_be_received,
+                       close_answers_those_who_wait, python_closes, close_beside_sends]},
+        {views, [], [large_binaries_are_views, views_anywhere, small_and_copied,
+                     views_outlive_everything, views_cannot_be_written, views_of_parts]},
+        {pids, [], [pids_and_references_work, send_to_a_dead_process, send_to_a_name]}
+    ].
+
+init_per_suite(Config) ->
+    ok = erlpy_ct:start(Config),
+    Config.
+
+end_per_suite(_Config) ->
+    erlpy_ct:stop().
+
+init_per_testcase(_Case, Config) ->
+    ok = erlpy_ct:start(Config),
+    Config.
+
+%% Every case, whatever it did, leaves a runtime that answers and an empty mailbox.
+end_per_testcase(_Case, Config) ->
+    erlpy_ct:left_clean(Config).
+
+new() ->
+    new(#{}).
+
+new(Options) ->
+    {ok, Channel} = py_channel:new(Options),
+    Channel.
+
+call(Function, Args) ->
+    {ok, Value} = py:call(ct_channel, Function, Args),
+    Value.
+
+later(Function, Args) ->
+    py:spawn_call(ct_channel, Function, Args).
+
+await(Ref) ->
+    {ok, Value} = py:await(Ref, 20_000),
+    Value.
+
+info(Channel, outbox, Key) -> maps:get(Key, maps:get(outbox, py_channel:info(Channel)));
+info(Channel, inbox, Key) -> maps:get(Key, py_channel:info(Channel)).
+
+%% So many wait.
+waiting(Channel, Way, Key, N) ->
+    erlpy_ct:eventually(fun() -> info(Channel, Way, Key) =:= N end).
+
+%% Runs Fun in a process of its own: what comes of it, and what it left in the mailbox, is
+%% had by answer/1.
+start(Fun) ->
+    Self = self(),
+    Ref = make_ref(),
+    Pid = spawn_link(fun() ->
+        Answer = Fun(),
+        {messages, Left} = process_info(self(), messages),
+        Self ! {Ref, Answer, Left}
+    end),
+    {Pid, Ref}.
+
+answer({_Pid, Ref}) ->
+    receive
+        {Ref, Answer, Left} -> [] = Left, Answer
+    after 20_000 -> ct:fail(no_answer)
+    end.
+
+no_answer({_Pid, Ref}) ->
+    receive {Ref, Answer, _} -> ct:fail({answered, Answer}) after 0 -> ok end.
+
+%% A sender that waits as the Nth.
+start_waiting(Channel, Term, N) ->
+    Job = start(fun() -> py_channel:send(Channel, Term, infinity) end),
+    ok = waiting(Channel, inbox, waiting_senders, N),
+    Job.
+
+%% A receiver that waits as the Nth.
+start_receiving(Channel, N) ->
+    Job = start(fun() -> py_channel:recv(Channel) end),
+    ok = waiting(Channel, outbox, waiting_receivers, N),
+    Job.
+
+%% ---- Making --------------------------------------------------------------------------
+
+options_in_every_form(_Config) ->
+    #{max_size := infinity} = py_channel:info(new()),
+    #{max_size := infinity} = py_channel:info(new(#{max_size => infinity})),
+    #{max_size := 1} = py_channel:info(new(#{max_size => 1})),
+    #{max_size := 16#7FFFFFFFFFFFFFFF} = py_channel:info(new(#{max_size => 16#7FFFFFFFFFFFFFFF})),
+    [_ = new(Options) || Options <- [
+        #{binaries => copy}, #{binaries => view}, #{owner => self()}, #{owner => none},
+        #{binaries => view, owner => self(), max_size => 100}
+    ]],
+    ok.
+
+bad_options(_Config) ->
+    Elsewhere = binary_to_term(<<131, 88, 119, 5, "there", 0:32/integer, 0:32, 0:32>>),
+    Bad = [
+        #{max_size => 0}, #{max_size => -1}, #{max_size => 1.0}, #{max_size => 1 bsl 63},
+        #{max_size => undefined}, #{binaries => true}, #{binaries => adopt}, #{owner => x},
+        #{owner => make_ref()}, #{owner => Elsewhere}, #{maxsize => 5}, [], [{max_size, 5}], 5
+    ],
+    [erlpy_ct:badarg(py_channel, new, [Options], 1) || Options <- Bad],
+    ok.
+
+bad_arguments(_Config) ->
+    Channel = new(),
+    [erlpy_ct:badarg(py_channel, send, [Channel, x, Timeout], 3)
+     || Timeout <- [-1, 1.0, never, 1 bsl 32]],
+    [erlpy_ct:badarg(py_channel, recv, [Channel, Timeout], 2)
+     || Timeout <- [-1, 1.0, never, 1 bsl 32]],
+    [begin
+         "not a channel" = erlpy_ct:badarg(py_channel, Function, [Wrong | Args], 1)
+     end || {Function, Args} <- with_a_channel(), Wrong <- [x, self(), make_ref(), 5, <<"x">>]],
+    erlpy_ct:badarg(py_channel, set_owner, [Channel, x], 2),
+    Elsewhere = binary_to_term(<<131, 88, 119, 5, "there", 0:32/integer, 0:32, 0:32>>),
+    "a process of another node" = erlpy_ct:badarg(py_channel, set_owner, [Channel, Elsewhere], 2),
+    #{messages := 0} = py_channel:info(Channel).
+
+%% What has a channel as its first argument, with the others.
+with_a_channel() ->
+    [{send, [x]}, {send, [x, 0]}, {send, [x, 5]}, {recv, []}, {recv, [0]}, {recv, [5]},
+     {close, []}, {set_owner, [self()]}, {info, []}].
+
+other_resources(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    {ok, Context} = py_context:new(),
+    [erlpy_ct:badarg(py_channel, Function, [Wrong | Args], 1)
+     || {Function, Args} <- with_a_channel(), Wrong <- [Buf, Context]],
+    Channel = new(),
+    erlpy_ct:badarg(py_buffer, write, [Channel, <<"x">>], 1),
+    erlpy_ct:badarg(py_buffer, info, [Channel], 1),
+    _ = erlpy_ct:badarg(py_context, destroy, [Channel], 1),
+    ok = py_context:destroy(Context).
+
+channel_of_another_node(_Config) ->
+    Elsewhere = binary_to_term(
+        <<131, 90, 3:16, 119, 5, "there", 1:32, 1:32, 2:32, 3:32>>),
+    ["channel of another node" = erlpy_ct:badarg(py_channel, Function, [Elsewhere | Args], 1)
+     || {Function, Args} <- with_a_channel()],
+    ok.
+
+info_tells_all(_Config) ->
+    Channel = new(#{max_size => 100}),
+    Nothing = #{size => 0, messages => 0, waiting_senders => 0, waiting_receivers => 0},
+    Before = py_channel:info(Channel),
+    true = Before =:= Nothing#{outbox => Nothing, max_size => 100, closed => false},
+    ok = py_channel:send(Channel, binary:copy(<<"x">>, 90)),
+    ok = py_channel:send(Channel, 1),
+    99 = info(Channel, inbox, size),
+    2 = info(Channel, inbox, messages),
+    Sender = start_waiting(Channel, last, 1),
+    none = call(put, [Channel, abc]),
+    1 = info(Channel, outbox, messages),
+    9 = info(Channel, outbox, size),
+    {ok, <<"abc">>} = py_channel:recv(Channel),
+    Receiver = start_receiving(Channel, 1),
+    ok = py_channel:close(Channel),
+    #{closed := true, messages := 2, waiting_senders := 0} = py_channel:info(Channel),
+    {error, closed} = answer(Sender),
+    {error, closed} = answer(Receiver),
+    ok.
+
+%% ---- Conversions -----------------------------------------------------------------------
+
+arrives_as_a_channel(_Config) ->
+    Channel = new(),
+    <<"Channel">> = call(type_name, [Channel]),
+    {ok, true} = py:eval("isinstance(c, __import__('erlang').Channel)", #{c => Channel}),
+    {ok, true} = py:eval("isinstance(c['in'][0][0], __import__('erlang.channel').Channel)",
+                         #{c => #{in => [{Channel, 1}]}}),
+    {ok, 1} = py:eval("len({*cs})", #{cs => [Channel, Channel]}),
+    {ok, 2} = py:eval("len({*cs})", #{cs => [Channel, new()]}),
+    true = call(same, [Channel, Channel]),
+    false = call(same, [Channel, new()]).
+
+the_very_same_comes_back(_Config) ->
+    Channel = new(),
+    true = Channel =:= call(echo, [Channel]),
+    [Channel, #{<<"c">> := {Channel, 1}}] = call(echo, [[Channel, #{c => {Channel, 1}}]]),
+    none = call(put, [Channel, [Channel]]),
+    {ok, [Channel]} = py_channel:recv(Channel).
+
+%% The process of the first term is gone, Python has the channel still.
+a_new_term_when_the_old_is_gone(_Config) ->
+    Self = self(),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        Channel = new(),
+        none = call(keep, [channel, Channel]),
+        ok = py_channel:send(Channel, before),
+        Self ! {self(), py_channel:info(Channel)}
+    end),
+    receive {Pid, #{closed := false}} -> ok end,
+    receive {'DOWN', Monitor, process, Pid, normal} -> ok end,
+    ok = erlpy_ct:eventually(fun() ->
+        {ok, true} =:= py:eval("__import__('ct_channel').kept['channel'].closed")
+    end),
+    Channel = call(take, [channel]),
+    {error, closed} = py_channel:send(Channel, later),
+    [<<"before">>] = call(receive_some, [Channel, 1]),
+    none = call(forget, [channel]).
+
+channel_of_a_channel(_Config) ->
+    Channel = new(),
+    {ok, true} = py:eval("__import__('erlang').Channel(c) == c", #{c => Channel}),
+    {ok, true} = py:eval("__import__('erlang').Channel is type(c)", #{c => Channel}),
+    {error, {<<"TypeError">>, _, _}} = py:eval("__import__('erlang').Channel()").
+
+channel_in_a_message(_Config) ->
+    Outer = new(),
+    Inner = new(),
+    Call = later(inner, [Outer]),
+    ok = py_channel:send(Outer, Inner),
+    ok = py_channel:send(Inner, {all, <<"the way">>}),
+    {ok, {<<"all">>, <<"the way">>}} = py_channel:recv(Outer),
+    Inner = await(Call).
+
+buffer_in_a_message(_Config) ->
+    Channel = new(),
+    {ok, Buf} = py_buffer:new(),
+    ok = py_channel:send(Channel, Buf),
+    Call = later(read_buffer, [Channel]),
+    ok = py_buffer:write(Buf, <<"one, ">>),
+    ok = py_buffer:write(Buf, <<"two">>),
+    ok = py_buffer:close(Buf),
+    <<"one, two">> = await(Call).
+
+%% Until it has been received: the last one that Python has is dropped meanwhile.
+buffer_in_a_message_has_a_reader(_Config) ->
+    Channel = new(),
+    {ok, Buf} = py_buffer:new(#{high_watermark => 100}),
+    ok = py_channel:send(Channel, [{Buf, lists:seq(1, Large)} || Large <- [1, 20_000]]),
+    ok = py_channel:send(Channel, Buf),
+    ok = py_buffer:write(Buf, <<"abc">>),
+    {ok, <<"a">>} = py:call(ct_buffers, invoke, [Buf, read, 1]),
+    #{reader_closed := false} = py_buffer:info(Buf),
+    none = call(forget_messages, [Channel, 2]),
+    erlpy_ct:eventually(fun() -> maps:get(reader_closed, py_buffer:info(Buf)) end).
+
+%% A message that nobody has received is no reader any more.
+buffers_in_a_dropped_channel(_Config) ->
+    {ok, Buf} = py_buffer:new(#{high_watermark => 100}),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        Channel = new(),
+        ok = py_channel:send(Channel, [Buf]),
+        ok = py_channel:send(Channel, Buf),
+        {ok, <<>>} = py:call(ct_buffers, invoke, [Buf, read_nonblock, 1])
+    end),
+    receive {'DOWN', Monitor, process, Pid, normal} -> ok end,
+    erlpy_ct:eventually(fun() -> maps:get(reader_closed, py_buffer:info(Buf)) end).
+
+every_type_both_ways(_Config) ->
+    Channel = new(),
+    Bounce = later(bounce, [Channel]),
+    Ref = make_ref(),
+    Terms = [
+        0, -1, 1 bsl 70, -(1 bsl 2000), 1.5, true, false, none, <<"text">>, <<255, 254>>, <<>>,
+        [], [1, 2, 3], "string", {}, {1, {2}}, #{}, #{<<"a">> => [1], 2 => #{3 => 4}}, self(),
+        Ref, Channel, binary:copy(<<1, 200>>, 5000), lists:seq(1, 20_000),
+        maps:from_list([{N, N} || N <- lists:seq(1, 100)]), list_to_tuple(lists:seq(1, 300))
+    ],
+    [begin
+         ok = py_channel:send(Channel, Term),
+         {ok, Term} = py_channel:recv(Channel)
+     end || Term <- Terms],
+    [ok = py_channel:send(Channel, Term) || Term <- Terms],
+    [{ok, Term} = py_channel:recv(Channel, 10_000) || Term <- Terms],
+    ok = py_channel:close(Channel),
+    none = await(Bounce).
+
+%% It is gone, and the next one can be received.
+what_python_cannot_take(_Config) ->
+    Channel = new(),
+    Deep = lists:foldl(fun(_, Term) -> [Term] end, 1, lists:seq(1, 1001)),
+    Bad = [fun() -> ok end, fun lists:map/2, <<1:3>>, hd(erlang:ports()), [1 | 2],
+           #{#{} => 1}, #{1 => a, 1.0 => b}, Deep],
+    [begin
+         ok = py_channel:send(Channel, Term),
+         ok = py_channel:send(Channel, next),
+         <<"NotConvertibleError">> = call(raises, [Channel, 'receive']),
+         <<"next">> = call('receive', [Channel])
+     end || Term <- Bad],
+    #{messages := 0, size := 0} = py_channel:info(Channel).
+
+what_erlang_cannot_take(_Config) ->
+    Channel = new(),
+    {error, {<<"NotConvertibleError">>, _, _}} =
+        py:eval("c.put([1, object()])", #{c => Channel}),
+    {error, {<<"NotConvertibleError">>, _, _}} =
+        py:eval("c.put(float('nan'))", #{c => Channel}),
+    #{outbox := #{messages := 0, size := 0}} = py_channel:info(Channel).
+
+%% As any reference, while it lives.
+in_external_format(_Config) ->
+    Channel = new(),
+    Again = binary_to_term(term_to_binary(Channel)),
+    ok = py_channel:send(Again, 5),
+    5 = call('receive', [Channel]).
+
+%% ---- Sizes -----------------------------------------------------------------------------
+
+size_of(Term) ->
+    Channel = new(),
+    ok = py_channel:send(Channel, Term),
+    info(Channel, inbox, size).
+
+size_is_that_of_the_external_format(_Config) ->
+    Terms = [
+        0, 255, 256, -1, 16#7FFFFFFF, 16#80000000, -16#80000000, -16#80000001, 1 bsl 40,
+        (1 bsl 59) - 1, 1 bsl 59, (1 bsl 63) - 1, 1 bsl 63, 1 bsl 64, -(1 bsl 63),
+        -(1 bsl 63) - 1, 1 bsl 80, 1 bsl 10_000, 1.0, <<>>, <<"abc">>, <<1:3>>, <<1:9>>,
+        binary:copy(<<"x">>, 100_000), [], [1], "abc", [1, 256], [256, 1], [255 | 1], [1 | 2],
+        [1 | <<"tail">>], [[]], ["ab", "cd"], lists:duplicate(65_535, 1),
+        lists:duplicate(65_536, 1), lists:duplicate(9_990, 1), {}, {1}, {1, {2}},
+        list_to_tuple(lists:seq(1, 255)), list_to_tuple(lists:seq(1, 256)), #{}, #{1 => 2},
+        maps:from_list([{N, N} || N <- lists:seq(1, 100)]), fun lists:map/2,
+        lists:foldl(fun(_, Term) -> [Term] end, 1, lists:seq(1, 3000))
+    ],
+    [{Term, Size} = {Term, size_of(Term)} || Term <- Terms, Size <- [erlang:external_size(Term)]],
+    %% Later releases write atoms a byte shorter.
+    [true = size_of(Atom) - erlang:external_size(Atom) =< 1 || Atom <- [a, '', abc, 'äöü', 'λ']],
+    ok.
+
+%% Within 32 bytes for each pid, port and reference and one for each atom.
+sizes_of_random_terms(_Config) ->
+    _ = rand:seed(exsss, {1, 2, 3}),
+    Channel = new(),
+    lists:foldl(
+        fun(_, Before) ->
+            Term = random_term(rand:uniform(6)),
+            ok = py_channel:send(Channel, Term),
+            Size = info(Channel, inbox, size),
+            Expected = erlang:external_size(Term),
+            {Handles, Atoms} = names(Term),
+            Off = Size - Before - Expected,
+            {true, _} = {abs(Off) =< 32 * Handles + Atoms, {Term, Off, Expected}},
+            Size
+        end,
+        0, lists:seq(1, 20_000)),
+    ok.
+
+random_term(0) ->
+    case rand:uniform(12) of
+        1 -> rand:uniform(600) - 300;
+        2 -> (rand:uniform(2) * 2 - 3) * rand:uniform(1 bsl (rand:uniform(200)));
+        3 -> rand:uniform();
+        4 -> rand:bytes(rand:uniform(200));
+        5 -> <<1:(rand:uniform(100))>>;
+        6 -> lists:nth(rand:uniform(4), [a, abc, 'a longer one', 'é']);
+        7 -> self();
+        8 -> make_ref();
+        9 -> [];
+        10 -> [rand:uniform(256) - 1 || _ <- lists:seq(1, rand:uniform(20))];
+        11 -> rand:uniform(1 bsl 64);
+        12 -> hd(erlang:ports())
+    end;
+random_term(Depth) ->
+    Terms = fun() -> [random_term(rand:uniform(Depth) - 1) || _ <- lists:seq(1, rand:uniform(5))] end,
+    case rand:uniform(4) of
+        1 -> Terms();
+        2 -> list_to_tuple(Terms());
+        3 -> maps:from_list(lists:zip(lists:seq(1, 3), [random_term(Depth - 1) || _ <- [1, 2, 3]]));
+        4 -> Terms() ++ random_term(0)
+    end.
+
+%% How many things that are named by their node, and atoms.
+names(Term) when is_pid(Term); is_reference(Term); is_port(Term) -> {1, 0};
+names(Term) when is_atom(Term) -> {0, 1};
+names([Head | Tail]) -> both(names(Head), names(Tail));
+names(Term) when is_tuple(Term) -> names(tuple_to_list(Term));
+names(Term) when is_map(Term) -> names(maps:to_list(Term));
+names(_Term) -> {0, 0}.
+
+both({A, B}, {C, D}) -> {A + C, B + D}.
+
+both_ways_measure_alike(_Config) ->
+    Channel = new(),
+    [begin
+         ok = py_channel:send(Channel, Term),
+         Size = info(Channel, inbox, size),
+         none = call(put, [Channel, Term]),
+         {Term, Size} = {Term, info(Channel, outbox, size)},
+         Term = call('receive', [Channel]),
+         {ok, Term} = py_channel:recv(Channel)
+     end || Term <- [1, 1 bsl 100, <<"text">>, [1, 2], {self(), make_ref(), Channel},
+                     #{1 => 2.0}, lists:seq(1, 20_000), binary:copy(<<"x">>, 3000)]],
+    ok.
+
+opaque_terms_are_measured(_Config) ->
+    Large = lists:seq(1, 10_000),
+    Terms = [fun() -> Large end, <<(binary:copy(<<"x">>, 1000))/binary, 1:1>>, 1 bsl 5000],
+    [true = abs(size_of(Term) - erlang:external_size(Term)) =< 40 || Term <- Terms],
+    ok.
+
+limit_is_exact(_Config) ->
+    Channel = new(#{max_size => 100}),
+    Fifty = binary:copy(<<"x">>, 44),
+    ok = py_channel:send(Channel, Fifty),
+    ok = py_channel:send(Channel, Fifty),
+    100 = info(Channel, inbox, size),
+    busy = py_channel:send(Channel, []),
+    Fifty = call('receive', [Channel]),
+    busy = py_channel:send(Channel, <<Fifty/binary, "x">>),
+    ok = py_channel:send(Channel, Fifty).
+
+larger_than_the_limit(_Config) ->
+    Channel = new(#{max_size => 10}),
+    Large = binary:copy(<<"x">>, 100),
+    ok = py_channel:send(Channel, Large),
+    busy = py_channel:send(Channel, 1),
+    Large = call('receive', [Channel]),
+    ok = py_channel:send(Channel, 1),
+    busy = py_channel:send(Channel, Large).
+
+each_way_by_itself(_Config) ->
+    Channel = new(#{max_size => 10}),
+    ok = py_channel:send(Channel, <<"12345">>),
+    busy = py_channel:send(Channel, <<"12345">>),
+    none = call(put, [Channel, <<"12345">>]),
+    <<"TimeoutError">> = call(raises, [Channel, put, <<"12345">>, 0]),
+    {ok, <<"12345">>} = py_channel:recv(Channel),
+    busy = py_channel:send(Channel, <<"12345">>),
+    none = call(put, [Channel, <<"12345">>]).
+
+%% ---- Sending ---------------------------------------------------------------------------
+
+full() ->
+    full(#{max_size => 10}).
+
+full(Options) ->
+    Channel = new(Options),
+    ok = py_channel:send(Channel, <<"first">>),
+    Channel.
+
+busy_takes_nothing(_Config) ->
+    Channel = full(),
+    [busy = py_channel:send(Channel, Term) || Term <- [x, lists:seq(1, 20_000), fun() -> x end]],
+    [busy = py_channel:send(Channel, Term, 0) || Term <- [x, lists:seq(1, 20_000)]],
+    #{messages := 1, waiting_senders := 0} = py_channel:info(Channel),
+    <<"first">> = call('receive', [Channel]),
+    ok = py_channel:send(Channel, x).
+
+waits_for_room(_Config) ->
+    Channel = full(),
+    Sender = start_waiting(Channel, second, 1),
+    no_answer(Sender),
+    <<"first">> = call('receive', [Channel]),
+    ok = answer(Sender),
+    <<"second">> = call('receive', [Channel]).
+
+waits_for_room_with_a_large_term(_Config) ->
+    Channel = full(),
+    Large = lists:seq(1, 30_000),
+    Sender = start_waiting(Channel, Large, 1),
+    <<"first">> = call('receive', [Channel]),
+    ok = answer(Sender),
+    Large = call('receive', [Channel]).
+
+hundred_senders_in_order(_Config) ->
+    Channel = full(),
+    Senders = [start_waiting(Channel, N, N) || N <- lists:seq(1, 100)],
+    Numbers = lists:seq(1, 100),
+    [<<"first">> | Numbers] = call(receive_some, [Channel, 101]),
+    [ok = answer(Sender) || Sender <- Senders],
+    ok.
+
+%% There is room for the second, but not for the first.
+nobody_overtakes(_Config) ->
+    Channel = new(#{max_size => 20}),
+    ok = py_channel:send(Channel, <<"12345">>),
+    Large = binary:copy(<<"x">>, 15),
+    First = start_waiting(Channel, Large, 1),
+    busy = py_channel:send(Channel, 1),
+    Second = start_waiting(Channel, 1, 2),
+    no_answer(First),
+    no_answer(Second),
+    [<<"12345">>, Large, 1] = call(receive_some, [Channel, 3]),
+    ok = answer(First),
+    ok = answer(Second).
+
+timeout_sends_nothing(_Config) ->
+    Channel = full(),
+    {Took, {error, timeout}} = erlpy_ct:timed(fun() -> py_channel:send(Channel, x, 100) end),
+    true = Took >= 99 andalso Took < 5000,
+    Sender = start_waiting(Channel, second, 1),
+    {error, timeout} = py_channel:send(Channel, x, 1),
+    [<<"first">>, <<"second">>] = call(receive_some, [Channel, 2]),
+    ok = answer(Sender),
+    #{messages := 0, waiting_senders := 0} = py_channel:info(Channel).
+
+%% What was answered ok arrives, what was answered timeout does not.
+random_timeouts(_Config) ->
+    Channel = new(#{max_size => 8}),
+    Receiver = later(receive_all, [Channel]),
+    Senders = [start(fun() ->
+                   [{Sender, N} || N <- lists:seq(1, 50),
+                                   ok =:= py_channel:send(Channel, {Sender, N}, rand:uniform(3))]
+               end) || Sender <- lists:seq(1, 20)],
+    Sent = [answer(Sender) || Sender <- Senders],
+    ok = py_channel:close(Channel),
+    Received = await(Receiver),
+    true = lists:sort(Received) =:= lists:sort(lists:append(Sent)),
+    [true = OfOne =:= [Message || {From, _} = Message <- Received, From =:= Sender]
+     || {Sender, OfOne} <- lists:zip(lists:seq(1, 20), Sent)],
+    ok.
+
+python_waits_for_room(_Config) ->
+    Channel = new(#{max_size => 10}),
+    Call = later(put_numbers, [Channel, 1, 2000]),
+    ok = waiting(Channel, outbox, waiting_senders, 1),
+    [{ok, N} = py_channel:recv(Channel, 5000) || N <- lists:seq(1, 2000)],
+    none = await(Call),
+    {error, timeout} = py_channel:recv(Channel, 0).
+
+%% ---- Receiving -------------------------------------------------------------------------
+
+takes_at_once(_Config) ->
+    Channel = new(),
+    {error, timeout} = py_channel:recv(Channel, 0),
+    none = call(put_all, [Channel, [1, 2, 3, 4]]),
+    {ok, 1} = py_channel:recv(Channel),
+    {ok, 2} = py_channel:recv(Channel, 0),
+    {ok, 3} = py_channel:recv(Channel, 1000),
+    {ok, 4} = py_channel:recv(Channel, infinity),
+    {error, timeout} = py_channel:recv(Channel, 0).
+
+waits_for_a_message(_Config) ->
+    Channel = new(),
+    [begin
+         Receiver = start_receiving(Channel, 1),
+         none = call(put, [Channel, Term]),
+         {ok, Term} = answer(Receiver)
+     end || Term <- [1, <<"text">>, lists:seq(1, 30_000)]],
+    #{outbox := #{waiting_receivers := 0, messages := 0}} = py_channel:info(Channel).
+
+timeout_takes_nothing(_Config) ->
+    Channel = new(),
+    {error, timeout} = py_channel:recv(Channel, 20),
+    none = call(put, [Channel, 1]),
+    {messages, []} = process_info(self(), messages),
+    {ok, 1} = py_channel:recv(Channel, 0),
+    <<"TimeoutError">> = call(raises, [Channel, 'receive', 0.01]),
+    ok = py_channel:send(Channel, 2),
+    2 = call('receive', [Channel]).
+
+%% Also when it was told in vain in between.
+waits_no_longer_than_said(_Config) ->
+    Channel = new(),
+    Receiver = start(fun() -> erlpy_ct:timed(fun() -> py_channel:recv(Channel, 500) end) end),
+    ok = waiting(Channel, outbox, waiting_receivers, 1),
+    {Pid, _} = Receiver,
+    [begin
+         true = erlang:suspend_process(Pid),
+         none = call(put, [Channel, N]),
+         {ok, N} = py_channel:recv(Channel, 0),
+         true = erlang:resume_process(Pid),
+         ok = waiting(Channel, outbox, waiting_receivers, 1)
+     end || N <- [1, 2]],
+    {Took, {error, timeout}} = answer(Receiver),
+    true = Took >= 499 andalso Took < 2000.
+
+%% The mailbox is not searched.
+deep_mailbox(_Config) ->
+    Channel = full(),
+    Out = new(),
+    Rounds = 200,
+    Job = spawn_link(fun() ->
+        Test = receive {test, From} -> From end,
+        {Micros, _} = timer:tc(fun() ->
+            [begin
+                 {error, timeout} = py_channel:recv(Out, 1),
+                 {error, timeout} = py_channel:send(Channel, x, 1)
+             end || _ <- lists:seq(1, Rounds)]
+        end),
+        {message_queue_len, Left} = process_info(self(), message_queue_len),
+        Test ! {self(), Micros, Left}
+    end),
+    [Job ! N || N <- lists:seq(1, 1_000_000)],
+    Job ! {test, self()},
+    receive
+        {Job, Micros, Left} ->
+            1_000_000 = Left,
+            ct:pal("~b us for each of two waits of 1 ms", [Micros div Rounds]),
+            true = Micros div Rounds < 10_000
+    after 30_000 -> ct:fail(no_answer)
+    end.
+
+large_messages(_Config) ->
+    Channel = new(),
+    Larges = [lists:seq(1, 50_000), maps:from_list([{N, <<"v">>} || N <- lists:seq(1, 20_000)]),
+              [binary:copy(<<"b">>, 100_000) || _ <- lists:seq(1, 50)],
+              lists:foldl(fun(_, Term) -> [Term] end, 1, lists:seq(1, 900))],
+    none = call(put_all, [Channel, Larges]),
+    [{ok, Large} = py_channel:recv(Channel) || Large <- Larges],
+    {error, timeout} = py_channel:recv(Channel, 0).
+
+large_in_a_deep_mailbox(_Config) ->
+    Channel = new(),
+    Large = lists:seq(1, 20_000),
+    Rounds = 50,
+    Job = start(fun() ->
+        receive go -> ok end,
+        [{ok, Large} = py_channel:recv(Channel) || _ <- lists:seq(1, Rounds)],
+        flush(500_000)
+    end),
+    {Pid, _} = Job,
+    [Pid ! N || N <- lists:seq(1, 500_000)],
+    Pid ! go,
+    none = call(put_all, [Channel, lists:duplicate(Rounds, Large)]),
+    ok = answer(Job).
+
+flush(0) -> ok;
+flush(N) -> receive M when is_integer(M) -> flush(N - 1) end.
+
+%% Nothing is lost, nothing comes twice, nothing stray.
+random_receive_timeouts(_Config) ->
+    Channel = new(),
+    Receivers = [start(fun() -> receive_with_timeouts(Channel, []) end) || _ <- lists:seq(1, 20)],
+    Putters = [later(put_slowly, [Channel, 100, Tag]) || Tag <- [1, 2, 3, 4]],
+    [none = await(Putter) || Putter <- Putters],
+    ok = py_channel:close(Channel),
+    Received = lists:append([answer(Receiver) || Receiver <- Receivers]),
+    true = lists:sort(Received) =:= [{Tag, N} || Tag <- [1, 2, 3, 4], N <- lists:seq(1, 100)].
+
+receive_with_timeouts(Channel, Received) ->
+    case py_channel:recv(Channel, rand:uniform(4) - 1) of
+        {ok, Term} -> receive_with_timeouts(Channel, [Term | Received]);
+        {error, timeout} -> receive_with_timeouts(Channel, Received);
+        {error, closed} -> Received
+    end.
+
+%% ---- Many ------------------------------------------------------------------------------
+
+many_senders_many_receivers(_Config) ->
+    Channel = new(#{max_size => 1000}),
+    Receivers = [later(receive_all, [Channel]) || _ <- lists:seq(1, 8)],
+    Senders = [start(fun() ->
+                   [ok = py_channel:send(Channel, {S, N}, infinity) || N <- lists:seq(1, 500)]
+               end) || S <- lists:seq(1, 8)],
+    _ = [answer(Sender) || Sender <- Senders],
+    ok = py_channel:close(Channel),
+    Received = [await(Receiver) || Receiver <- Receivers],
+    true = lists:sort(lists:append(Received)) =:=
+        [{S, N} || S <- lists:seq(1, 8), N <- lists:seq(1, 500)],
+    %% Each receiver has those of one sender in their order.
+    [true = lists:sort(OfOne) =:= OfOne
+     || Messages <- Received, S <- lists:seq(1, 8),
+        OfOne <- [[N || {From, N} <- Messages, From =:= S]]],
+    ok.
+
+many_processes_receive(_Config) ->
+    Channel = new(#{max_size => 100}),
+    Receivers = [start(fun() -> receive_all(Channel, []) end) || _ <- lists:seq(1, 50)],
+    Putters = [later(put_numbers, [Channel, 1, 500, Tag]) || Tag <- [1, 2, 3]],
+    [none = await(Putter) || Putter <- Putters],
+    ok = py_channel:close(Channel),
+    Received = [answer(Receiver) || Receiver <- Receivers],
+    true = lists:sort(lists:append(Received)) =:=
+        [{Tag, N} || Tag <- [1, 2, 3], N <- lists:seq(1, 500)],
+    [true = lists:sort(OfOne) =:= OfOne
+     || Messages <- Received, Tag <- [1, 2, 3],
+        OfOne <- [[N || {From, N} <- Messages, From =:= Tag]]],
+    ok.
+
+receive_all(Channel, Received) ->
+    case py_channel:recv(Channel) of
+        {ok, Term} -> receive_all(Channel, [Term | Received]);
+        {error, closed} -> lists:reverse(Received)
+    end.
+
+threads_of_python_receive(_Config) ->
+    Channel = new(),
+    [none = call(receive_from_a_thread, [Channel, self()]) || _ <- [1, 2, 3]],
+    [ok = py_channel:send(Channel, N) || N <- [1, 2, 3]],
+    [1, 2, 3] = lists:sort([told(received) || _ <- [1, 2, 3]]),
+    ok.
+
+bounce_in_order(_Config) ->
+    Channel = new(#{max_size => 100}),
+    Bounce = later(bounce, [Channel]),
+    Numbers = lists:seq(1, 2000),
+    Sender = start(fun() -> [ok = py_channel:send(Channel, N, infinity) || N <- Numbers] end),
+    Numbers = [begin {ok, Back} = py_channel:recv(Channel, 5000), Back end || _ <- Numbers],
+    _ = answer(Sender),
+    ok = py_channel:close(Channel),
+    none = await(Bounce).
+
+million_messages(_Config) ->
+    Channel = new(#{max_size => 1_000_000}),
+    Counter = later(count_all, [Channel]),
+    [ok = py_channel:send(Channel, {N, <<"some text">>}, infinity)
+     || N <- lists:seq(1, 1_000_000)],
+    ok = py_channel:close(Channel),
+    1_000_000 = await(Counter).
+
+%% ---- Closing ---------------------------------------------------------------------------
+
+close_is_idempotent(_Config) ->
+    Channel = new(),
+    [ok = py_channel:close(Channel) || _ <- [1, 2, 3]],
+    {error, closed} = py_channel:send(Channel, x),
+    {error, closed} = py_channel:send(Channel, x, 10),
+    {error, closed} = py_channel:send(Channel, lists:seq(1, 20_000), infinity),
+    {error, closed} = py_channel:recv(Channel),
+    {error, closed} = py_channel:recv(Channel, 0),
+    <<"ChannelClosed">> = call(raises, [Channel, 'receive']),
+    <<"ChannelClosed">> = call(raises, [Channel, try_receive]),
+    <<"ChannelClosed">> = call(raises, [Channel, put, 1]),
+    [] = call(receive_all, [Channel]).
+
+what_is_queued_can_be_received(_Config) ->
+    Channel = new(),
+    [ok = py_channel:send(Channel, N) || N <- [1, 2, 3]],
+    none = call(put_all, [Channel, [4, 5]]),
+    ok = py_channel:close(Channel),
+    1 = call('receive', [Channel]),
+    [2, 3] = call(receive_all, [Channel]),
+    {ok, 4} = py_channel:recv(Channel),
+    {ok, 5} = py_channel:recv(Channel),
+    {error, closed} = py_channel:recv(Channel).
+
+close_answers_those_who_wait(_Config) ->
+    Channel = full(),
+    none = call(put, [Channel, <<"first">>]),
+    Senders = [start_waiting(Channel, N, N) || N <- [1, 2, 3]],
+    Putters = [later(told_put, [Channel, self(), N]) || N <- [1, 2]],
+    ok = waiting(Channel, outbox, waiting_senders, 2),
+    Idle = new(),
+    Receivers = [start_receiving(Idle, N) || N <- [1, 2, 3]],
+    Pythons = [later(receive_all, [Idle]) || _ <- [1, 2]],
+    ok = waiting(Idle, inbox, waiting_receivers, 2),
+    ok = py_channel:close(Channel),
+    ok = py_channel:close(Idle),
+    [{error, closed} = answer(Sender) || Sender <- Senders],
+    [{error, closed} = answer(Receiver) || Receiver <- Receivers],
+    [{error, {<<"ChannelClosed">>, _, _}} = py:await(Putter, 5000) || Putter <- Putters],
+    [[] = await(Python) || Python <- Pythons],
+    [_ = told(waiting) || _ <- Putters],
+    [<<"ChannelClosed">> = told(ended) || _ <- Putters],
+    [<<"first">>] = call(receive_all, [Channel]),
+    ok.
+
+python_closes(_Config) ->
+    Channel = full(),
+    Sender = start_waiting(Channel, second, 1),
+    Receiver = start_receiving(Channel, 1),
+    none = call(invoke, [Channel, close]),
+    {error, closed} = answer(Sender),
+    {error, closed} = answer(Receiver),
+    #{closed := true, messages := 1} = py_channel:info(Channel),
+    {ok, true} = py:eval("c.closed", #{c => Channel}).
+
+%% Whatever was answered ok is received.
+close_beside_sends(_Config) ->
+    [begin
+         Channel = new(#{max_size => 20 + rand:uniform(500)}),
+         Receiver = later(receive_all, [Channel]),
+         Senders = [start(fun() -> send_until_closed(Channel, S, 1) end) || S <- [1, 2, 3, 4]],
+         erlpy_ct:busy_wait(rand:uniform(2000)),
+         ok = py_channel:close(Channel),
+         Sent = lists:append([[{S, N} || N <- lists:seq(1, answer(Sender))]
+                              || {S, Sender} <- lists:zip([1, 2, 3, 4], Senders)]),
+         true = lists:sort(await(Receiver)) =:= Sent
+     end || _ <- lists:seq(1, 50)],
+    ok.
+
+send_until_closed(Channel, S, N) ->
+    case py_channel:send(Channel, {S, N}, infinity) of
+        ok -> send_until_closed(Channel, S, N + 1);
+        {error, closed} -> N - 1
+    end.
+
+%% ---- Views -----------------------------------------------------------------------------
+
+large_binaries_are_views(_Config) ->
+    Channel = new(#{binaries => view}),
+    [begin
+         ok = py_channel:send(Channel, Data),
+         [<<"view">>, true, 1, <<"B">>, Data] = tuple_to_list(call(receive_described, [Channel]))
+     end || Data <- [binary:copy(<<"text">>, 1000), binary:copy(<<255, 1>>, 5000),
+                     binary:copy(<<"x">>, 2048)]],
+    ok.
+
+views_anywhere(_Config) ->
+    Channel = new(#{binaries => view}),
+    Large = binary:copy(<<"large">>, 1000),
+    View = {<<"view">>, true, 1, <<"B">>, Large},
+    ok = py_channel:send(Channel, [Large, {1, Large}, #{key => [Large]}, {bytes, Large}]),
+    [View, [{<<"int">>, 1}, View], #{<<"key">> := [View]}, View] =
+        call(receive_described, [Channel]).
+
+small_and_copied(_Config) ->
+    Views = new(#{binaries => view}),
+    Large = binary:copy(<<"x">>, 5000),
+    ok = py_channel:send(Views, [binary:copy(<<"x">>, 2047), {str, Large}]),
+    [{<<"str">>, _}, {<<"str">>, Large}] = call(receive_described, [Views]),
+    Copies = new(#{binaries => copy}),
+    ok = py_channel:send(Copies, [Large, {bytes, Large}]),
+    [{<<"str">>, Large}, {<<"bytes">>, Large}] = call(receive_described, [Copies]).
+
+%% Channel, message and the process that made the bytes are gone; the node uses the memory
+%% of what was freed again.
+views_outlive_everything(_Config) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        Channel = new(#{binaries => view}),
+        [ok = py_channel:send(Channel, binary:copy(<<N>>, 100_000)) || N <- lists:seq(1, 20)],
+        2_000_000 = call(keep_views, [Channel, 20])
+    end),
+    receive {'DOWN', Monitor, process, Pid, Why} -> normal = Why end,
+    erlpy_ct:collect(),
+    _ = [binary:copy(<<255>>, 100_000) || _ <- lists:seq(1, 100)],
+    [true = call(view_bytes, [N - 1]) =:= binary:copy(<<N>>, 100_000) || N <- lists:seq(1, 20)],
+    Before = erlang:memory(binary),
+    none = call(forget, [views]),
+    erlpy_ct:eventually(fun() -> erlang:memory(binary) < Before - 1_500_000 end).
+
+views_cannot_be_written(_Config) ->
+    Channel = new(#{binaries => view}),
+    Data = binary:copy(<<"x">>, 5000),
+    ok = py_channel:send(Channel, Data),
+    <<"cannot modify read-only memory">> = call(write_into_view, [Channel]),
+    true = Data =:= binary:copy(<<"x">>, 5000).
+
+views_of_parts(_Config) ->
+    Channel = new(#{binaries => view}),
+    Whole = rand:bytes(100_000),
+    Part = binary:part(Whole, 7, 50_000),
+    ok = py_channel:send(Channel, Part),
+    {<<"view">>, true, 1, <<"B">>, Part} = call(receive_described, [Channel]),
+    ok.
+
+%% ---- Pids and references -----------------------------------------------------------------
+
+pids_and_references_work(_Config) ->
+    Channel = new(),
+    Answerer = later(answer_by_pid, [Channel]),
+    Refs = [begin
+                Ref = make_ref(),
+                ok = py_channel:send(Channel, {self(), Ref, N}),
+                {Ref, N}
+            end || N <- lists:seq(1, 100)],
+    [receive {Ref, N} -> ok after 5000 -> ct:fail(no_answer) end || {Ref, N} <- Refs],
+    ok = py_channel:close(Channel),
+    none = await(Answerer),
+    %% And from Python's put.
+    Out = new(),
+    {Pid, _} = Echo = start(fun() ->
+        {ok, {Parent, Ref}} = py_channel:recv(Out),
+        Parent ! {Ref, self()},
+        done
+    end),
+    Ref = make_ref(),
+    none = call(put, [Out, {self(), Ref}]),
+    receive {Ref, Pid} -> ok after 5000 -> ct:fail(no_answer) end,
+    done = answer(Echo).
+
+dead() ->
+    {Pid, Monitor} = spawn_monitor(fun() -> ok end),
+    receive {'DOWN', Monitor, process, Pid, _} -> Pid end.
+
+send_to_a_dead_process(_Config) ->
+    Dead = dead(),
+    <<"sent">> = call(send_raises, [Dead, hello]),
+    <<"sent">> = call(reply_raises, [Dead, hello]),
+    <<"sent">> = call(reply_raises, [self(), hello]),
+    receive <<"hello">> -> ok after 5000 -> ct:fail(no_message) end.
+
+send_to_a_name(_Config) ->
+    true = register(channel_suite_name, self()),
+    <<"sent">> = call(reply_raises, [channel_suite_name, 1]),
+    <<"sent">> = call(send_raises, [<<"channel_suite_name">>, 2]),
+    [receive N -> ok after 5000 -> ct:fail(no_message) end || N <- [1, 2]],
+    true = unregister(channel_suite_name),
+    <<"ValueError">> = call(reply_raises, [channel_suite_name, 1]),
+    <<"ValueError">> = call(send_raises, [channel_suite_name, 1]).
+
+six_calls(_Config) ->
+    erlpy_ct:still_works().
