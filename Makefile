@@ -5,7 +5,7 @@
 #   make demo        stream a real file into Python (FILE=path: one of yours)
 #   make test        every test
 #   make bench       the table of ratios
-#   make fuzz        libFuzzer on the stream and on terms (FUZZ_SECONDS=60 each)
+#   make fuzz        libFuzzer on stream, channel and terms (FUZZ_SECONDS=60 each)
 #   make sanitize    the library in a real node under the sanitisers
 #   make soak        mixed load for SOAK_MINUTES=60, with a plot of memory and threads
 #   make clean       remove what was built
@@ -30,7 +30,7 @@ NATIVE = mkdir -p _build/c && \
 REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench soak clean clean-native \
-        fuzz fuzz-stream fuzz-terms sanitize sanitize-address sanitize-thread \
+        fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
         warnings format ct pytest dialyzer xref check-docs check-install
 
 all:
@@ -57,10 +57,10 @@ test:
 
 FUZZ_SECONDS ?= 60
 
-fuzz: fuzz-stream fuzz-terms
+fuzz: fuzz-stream fuzz-channel fuzz-terms
 
-fuzz-stream:
-	@test/fuzz/run stream $(FUZZ_SECONDS)
+fuzz-stream fuzz-channel: fuzz-%:
+	@test/fuzz/run $* $(FUZZ_SECONDS)
 
 fuzz-terms: all
 	@test/fuzz/run terms $(FUZZ_SECONDS)

@@ -173,6 +173,8 @@ TEST(unit, loop_wait_for_a_channel_many)
 
 TEST(model, random_operations)
 TEST(model, random_operations_without_memory)
+TEST(model, channel)
+TEST(model, channel_without_memory)
 
 TEST(oom, each_allocation_of_each_operation)
 

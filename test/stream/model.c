@@ -465,10 +465,9 @@ first_seed(void)
     return given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL) * 1000;
 }
 
-/* Rounds with seeds that count up from the first one, for a few seconds; with
- * MODEL_SEED just the round of that seed. */
-static void
-run_rounds(bool without_memory)
+void
+model_rounds(void (*run)(struct choices *, unsigned steps, bool without_memory),
+             bool without_memory)
 {
     uint64_t seed = first_seed();
     int64_t until = platform_now_ns() + INT64_C(1000000000) * MODEL_SECONDS;
@@ -476,7 +475,7 @@ run_rounds(bool without_memory)
     printf("model: seeds from %llu\n", (unsigned long long)seed);
     do {
         struct choices choices = {.state = (seed + rounds) * 0x9e3779b97f4a7c15u | 1};
-        model_run(&choices, 300, without_memory);
+        run(&choices, 300, without_memory);
         rounds++;
     } while (platform_now_ns() < until && getenv("MODEL_SEED") == NULL);
     printf("model: %llu rounds\n", (unsigned long long)rounds);
@@ -485,11 +484,11 @@ run_rounds(bool without_memory)
 void
 test_model_random_operations(void)
 {
-    run_rounds(false);
+    model_rounds(model_run, false);
 }
 
 void
 test_model_random_operations_without_memory(void)
 {
-    run_rounds(true);
+    model_rounds(model_run, true);
 }

@@ -60,8 +60,13 @@ struct model {
     uint8_t scratch[MODEL_BYTES];
 };
 
-/* One stream from birth to death, `steps` random operations long. */
+/* One stream from birth to death, `steps` random operations long; one channel. */
 void model_run(struct choices *choices, unsigned steps, bool without_memory);
+void model_run_channel(struct choices *choices, unsigned steps, bool without_memory);
+/* Runs with seeds that count up from the first one, for a few seconds; with MODEL_SEED
+ * just that of the seed. */
+void model_rounds(void (*run)(struct choices *, unsigned steps, bool without_memory),
+                  bool without_memory);
 
 bool model_is_whole(const struct model *m);
 uint64_t model_unread(const struct model *m);

@@ -126,10 +126,69 @@ op_find(struct scene *scene)
     return status == STREAM_AGAIN ? STREAM_OK : status;
 }
 
+/* ---- Loops and channels ---- */
+
+static stream_status
+op_loop_wait(struct scene *scene)
+{
+    stream_pending *pending = NULL;
+    stream_waker *waker = stream_waker_new();
+    if (waker == NULL) {
+        return STREAM_NOMEM;
+    }
+    stream_status status = stream_wait_on_loop(
+        scene->s, waker, stream_position(scene->s), UINT64_MAX, NULL, &pending);
+    CHECK((status == STREAM_AGAIN) == (pending != NULL));
+    CHECK(info_of(scene->s).waiters == (pending != NULL));
+    if (pending != NULL) {
+        stream_pending_cancel(pending);
+        status = STREAM_OK;
+    }
+    stream_waker_release(waker);
+    return status;
+}
+
+static stream_status
+wait_for_item(channel *c)
+{
+    stream_pending *pending = NULL;
+    stream_waker *waker = stream_waker_new();
+    if (waker == NULL) {
+        return STREAM_NOMEM;
+    }
+    stream_status status = channel_wait_on_loop(c, CHANNEL_IN, waker, NULL, &pending);
+    CHECK((status == STREAM_AGAIN) == (pending != NULL));
+    CHECK(channel_info_of(c).way[CHANNEL_IN].receivers == (pending != NULL));
+    if (pending != NULL) {
+        CHECK(send_item(c, CHANNEL_IN, 1) == STREAM_OK);
+        CHECK(stream_waker_take(waker) == pending);
+        stream_pending_release(pending);
+        stream_pending_release(pending);
+        status = STREAM_OK;
+    }
+    stream_waker_release(waker);
+    return status;
+}
+
+static stream_status
+op_channel(struct scene *scene)
+{
+    channel *c = channel_new(1);
+    (void)scene;
+    if (c == NULL) {
+        return STREAM_NOMEM;
+    }
+    stream_status status = wait_for_item(c);
+    CHECK(receive_item(c, CHANNEL_IN) == (status == STREAM_OK ? 1 : -1));
+    channel_release(c);
+    return status;
+}
+
 static stream_status (*const operations[])(struct scene *) = {
-    op_new,         op_append, op_append_long, op_adopt, op_batch_append,
-    op_batch_adopt, op_commit, op_view_small,  op_view,  op_view_all,
-    op_view_take,   op_find,   op_park,        op_let_in};
+    op_new,          op_append,      op_append_long, op_adopt,
+    op_batch_append, op_batch_adopt, op_commit,      op_view_small,
+    op_view,         op_view_all,    op_view_take,   op_find,
+    op_park,         op_let_in,      op_loop_wait,   op_channel};
 
 static void
 setup(struct scene *scene, bool seekable)
