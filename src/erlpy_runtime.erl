@@ -74,17 +74,33 @@ start_python() ->
     Max = max_threads(),
     Timeout = start_timeout_ms(),
     Start = py_nif:start(
-        executable(), python_path(), spin_us(), min(Threads, Max), Max, thread_idle_ms()
+        executable(), python_path(), spin_us(), min(Threads, Max), Max, thread_idle_ms(),
+        event_loops(), event_loop() =:= uvloop
     ),
     case Start of
         ok ->
             receive
-                {erlpy, started, Result} -> Result
+                {erlpy, started, ok} -> has_event_loop(event_loop(), Timeout);
+                {erlpy, started, {error, _} = Error} -> Error
             after Timeout -> {error, <<"Python does not answer">>}
             end;
         {error, _} = Error ->
             Error
     end.
+
+has_event_loop(asyncio, _Timeout) ->
+    ok;
+has_event_loop(uvloop, Timeout) ->
+    case py_wait:call(pool, {eval, <<"__import__('uvloop') and None">>, #{}}, Timeout) of
+        {ok, none} ->
+            ok;
+        {error, Reason} ->
+            await_end(),
+            error({bad_setting, event_loop, {uvloop, missing_because(Reason)}})
+    end.
+
+missing_because({_Type, Message, _Traceback}) -> Message;
+missing_because(Reason) -> Reason.
 
 -spec handle_call(term(), gen_server:from(), no_state) -> {reply, term(), no_state}.
 handle_call({start_contexts, Count}, _From, State) ->
@@ -110,11 +126,17 @@ handle_info({erlpy, cast_failed, {error, {_Type, _Message, Traceback}}}, State) 
 handle_info({erlpy, cast_failed, {error, Reason}}, State) ->
     ?LOG_ERROR("erlpy: a cast failed: ~tp", [Reason]),
     {noreply, State};
+handle_info({erlpy, loop_error, Text}, State) ->
+    ?LOG_ERROR("erlpy: ~ts", [Text]),
+    {noreply, State};
 handle_info(_Message, State) ->
     {noreply, State}.
 
 -spec terminate(term(), no_state) -> ok.
 terminate(_Reason, _State) ->
+    await_end().
+
+await_end() ->
     end_python(),
     receive
         {erlpy, stopped} -> ok
@@ -168,6 +190,18 @@ start_timeout_ms() ->
     case application:get_env(erlpy, start_timeout_ms, 30000) of
         Timeout when is_integer(Timeout), Timeout > 0, Timeout =< 16#FFFFFFFF -> Timeout;
         Other -> error({bad_setting, start_timeout_ms, Other})
+    end.
+
+event_loops() ->
+    case application:get_env(erlpy, event_loops, 1) of
+        Count when is_integer(Count), Count > 0, Count =< 1024 -> Count;
+        Other -> error({bad_setting, event_loops, Other})
+    end.
+
+event_loop() ->
+    case application:get_env(erlpy, event_loop, asyncio) of
+        Kind when Kind =:= asyncio; Kind =:= uvloop -> Kind;
+        Other -> error({bad_setting, event_loop, Other})
     end.
 
 thread_idle_ms() ->

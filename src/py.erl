@@ -77,6 +77,7 @@
     calls := non_neg_integer(),
     contexts := non_neg_integer(),
     max_threads := non_neg_integer(),
+    tasks := non_neg_integer(),
     python := binary()
 }.
 
@@ -368,6 +369,8 @@ interrupt(Context) ->
 %% <dt>`contexts'</dt><dd>contexts that have not ended</dd>
 %% <dt>`max_threads'</dt><dd>the setting: how many threads serve calls that name no context,
 %% at most</dd>
+%% <dt>`tasks'</dt><dd>calls that go on on an event loop, those that are `stuck' there
+%% included. They have no thread of their own</dd>
 %% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>
 %% </dl>
 -spec info() -> info().

@@ -3,7 +3,7 @@
 %% arguments and decide; see `c_src/erlang/nif.c'.
 -module(py_nif).
 
--export([start/6, stop/0, version/0, info/0, priv_dir/0]).
+-export([start/8, stop/0, version/0, info/0, priv_dir/0]).
 -export([context_new/0, context_destroy/1, context_interrupt/1, is_context/1]).
 -export([submit/5, cancel/1]).
 -export([callback_take/1, callback_reply/2]).
@@ -20,7 +20,7 @@
 
 -nifs([
     loaded/0,
-    start/6, stop/0, version/0, info/0,
+    start/8, stop/0, version/0, info/0,
     context_new/0, context_destroy/1, context_interrupt/1, is_context/1,
     submit/5, cancel/1,
     callback_take/1, callback_reply/2,
@@ -103,10 +103,10 @@ loaded() -> erlang:nif_error(not_loaded).
 
 -spec start(
     none | binary(), [binary()], non_neg_integer(), pos_integer(), pos_integer(),
-    non_neg_integer()
+    non_neg_integer(), pos_integer(), boolean()
 ) ->
     ok | {error, started | enomem | binary()}.
-start(_Executable, _PythonPath, _SpinUs, _Threads, _MaxThreads, _ThreadIdleMs) ->
+start(_Executable, _PythonPath, _SpinUs, _Threads, _MaxThreads, _ThreadIdleMs, _Loops, _Uvloop) ->
     erlang:nif_error(not_loaded).
 
 -spec stop() -> ok.

@@ -41,6 +41,8 @@
     X(started)                                                                         \
     X(relay)                                                                           \
     X(cast_failed)                                                                     \
+    X(loop_error)                                                                      \
+    X(tasks)                                                                           \
     X(state)                                                                           \
     X(open)                                                                            \
     X(ended)                                                                           \

@@ -6,6 +6,8 @@
  *   of ours          GIL, raises Cancelled (executor_cancelled_gil)
  *   running          the canceller, a thread of its own, takes the GIL and leaves the
  *                    exception with CPython, which raises it at the thread's next check
+ *   on a loop        it is put into the inbox of the loop, whose thread cancels its
+ * task
  *
  * A C function may hold the GIL for ever: so no other thread of ours takes the GIL for
  * the sake of a cancel.
@@ -84,7 +86,8 @@ static bool
 attach_watch(executor *ex, job *j, watch *caller)
 {
     pthread_mutex_lock(&ex->lock);
-    bool wanted = j->place == JOB_RUNNING && j->watch == NULL;
+    bool wanted =
+        (j->place == JOB_RUNNING || j->place == JOB_LOOPING) && j->watch == NULL;
     if (wanted) {
         j->watch = caller;
     }
@@ -150,6 +153,7 @@ executor__cancel(executor *ex, job *j, bool again)
 {
     bool unqueued = false, running = false, parked = false;
     callback *abandoned = NULL;
+    event_loop *loop = NULL;
     pthread_mutex_lock(&ex->lock);
     if (j->place == JOB_QUEUED || j->place == JOB_NESTED) {
         executor__unqueue_locked(ex, j);
@@ -158,14 +162,19 @@ executor__cancel(executor *ex, job *j, bool again)
         abandoned = request_locked(ex, j);
         running = true;
         parked = j->on->running != j || j->on->state == WORKER_PARKED;
+    } else if (j->place == JOB_LOOPING && (again || j->cancel == CANCEL_NONE)) {
+        loop = executor__cancel_task_locked(ex, j);
     }
     pthread_mutex_unlock(&ex->lock);
     if (unqueued) {
         job_drop_request(j);
         job_release(j);
     }
-    if (running) {
+    if (running || loop != NULL) {
         executor__watch(WATCH_SLOW);
+    }
+    if (loop != NULL) {
+        event_loop_wake(loop);
     }
     if (abandoned != NULL) {
         callback_abandon(abandoned);
@@ -218,7 +227,7 @@ executor_cancelled_gil(pyb_state *state)
 {
     worker *w = executor__current_worker();
     if (w == NULL) {
-        return 0;
+        return event_loop_cancelled_gil(state);
     }
     bool due = false, elsewhere = PyThreadState_Get() != w->python;
     pthread_mutex_lock(&w->ex->lock);

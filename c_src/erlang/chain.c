@@ -15,19 +15,27 @@ chain_job(job *j, callback *call)
     return true;
 }
 
+static void
+link_call(callback *call, const job *j)
+{
+    call->depth = j->depth;
+    call->parent = j->chain != NULL ? callback_share(j->chain) : NULL;
+}
+
 /* `running` is changed by this thread alone. */
 void
 chain_call(callback *call)
 {
     worker *w = executor__current_worker();
     job *j = w != NULL ? w->running : NULL;
-    if (j == NULL) {
-        return;
+    if (j != NULL) {
+        link_call(call, j);
+        call->ex = executor_share(w->ex);
+        call->job = j;
+    } else if (w == NULL && (j = event_loop_job_gil()) != NULL) {
+        link_call(call, j);
+        job_release(j);
     }
-    call->ex = executor_share(w->ex);
-    call->depth = j->depth;
-    call->parent = j->chain != NULL ? callback_share(j->chain) : NULL;
-    call->job = j;
 }
 
 /* ---- Jobs for a thread that waits ---- */
@@ -99,6 +107,7 @@ void
 chain_open(callback *call)
 {
     if (call->ex == NULL) {
+        event_loop_block_gil(+1);
         return;
     }
     worker *w = executor__current_worker();
@@ -132,6 +141,7 @@ void
 chain_close(callback *call)
 {
     if (call->ex == NULL) {
+        event_loop_block_gil(-1);
         return;
     }
     worker *w = executor__current_worker();
@@ -189,12 +199,12 @@ chain_run_gil(job *j)
     worker *w = executor__current_worker();
     executor__check_caller(j);
     run_apart_gil(w->run, j);
+    event_loop *moved;
     pthread_mutex_lock(&w->ex->lock);
-    bool left = executor__end_job_locked(w, j);
+    bool left = executor__end_job_locked(w, j, &moved);
     pthread_mutex_unlock(&w->ex->lock);
     if (left) {
         executor__take_back_gil();
     }
-    executor__demonitor_caller(j);
-    job_release(j);
+    executor__leave_job(j, moved);
 }

@@ -14,6 +14,8 @@
  *  - In the pool the job comes first, and a thread is started for it when none is idle,
  *    also beyond max_threads: those that are there may all wait for this chain.
  *  - Elsewhere it queues like any other.
+ *  - One that goes on as a coroutine takes another event loop than one whose thread
+ *    waits in a call of its own (loop.c).
  *
  * All but chain_attach() is for the executor's lock: see its header.
  */
@@ -29,7 +31,8 @@
 
 /* Chains a new job to a call, or with NULL to none.  False: too deep. */
 bool chain_job(job *j, callback *call);
-/* Chains a new call to the job of the calling thread, if it is one of ours. */
+/* Chains a new call to the job of the calling thread, or of the calling coroutine, if
+ * it is one of ours.  With the GIL. */
 void chain_call(callback *call);
 
 /* Around the wait for the answer, by the thread that made the call, with the GIL. */

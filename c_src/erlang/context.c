@@ -93,6 +93,14 @@ context_destroy_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return nif_am.am_ok;
 }
 
+static ERL_NIF_TERM
+interrupt_many_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    executor_interrupt(context_of(env, argv[0])->ex, nif_am.am_interrupted, env);
+    return nif_am.am_ok;
+}
+
 ERL_NIF_TERM
 context_interrupt_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
@@ -100,6 +108,10 @@ context_interrupt_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     (void)argc;
     if (handle == NULL) {
         return enif_make_badarg(env);
+    }
+    if (executor_has_many_tasks(handle->ex)) {
+        return enif_schedule_nif(env, "context_interrupt", ERL_NIF_DIRTY_JOB_CPU_BOUND,
+                                 interrupt_many_nif, argc, argv);
     }
     executor_interrupt(handle->ex, nif_am.am_interrupted, env);
     return nif_am.am_ok;

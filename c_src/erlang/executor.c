@@ -383,6 +383,7 @@ cancel_all_running(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
         executor__cancel(ex, j, false);
         job_release(j);
     }
+    executor__cancel_tasks(ex, reason, caller_env, false);
 }
 
 void
@@ -447,6 +448,7 @@ executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
         executor__cancel(ex, j, true);
         job_release(j);
     }
+    executor__cancel_tasks(ex, reason, caller_env, true);
     nif_env_leave(before);
 }
 
@@ -462,7 +464,10 @@ add_counts(executor *ex, void *arg)
     }
     sum->parked += ex->count[WORKER_PARKED];
     sum->idle += ex->count[WORKER_IDLE];
-    sum->stuck += ex->stuck;
+    sum->stuck += ex->stuck + ex->tasks[TASK_STUCK].count;
+    for (int state = 0; state < TASK_STATES; state++) {
+        sum->tasks += ex->tasks[state].count;
+    }
     sum->queued += ex->queued;
     sum->calls += ex->taken;
     pthread_mutex_unlock(&ex->lock);

@@ -10,6 +10,7 @@
  *
  *   executor.c  the queue: submit, close, interrupt, counting
  *   worker.c    a thread: what it takes, when it parks, when it ends
+ *   tasks.c     the jobs that have gone to an event loop
  *   cancel.c    how a cancel reaches a job that is queued, waits or runs
  *   watch.c     the looks of the main thread: queues that stand still, callers that may
  *               die, code that does not obey
@@ -77,8 +78,8 @@ void executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env
 void executor_cancel(executor *ex, job *j);
 
 typedef struct executor_counts {
-    unsigned threads, parked, idle, stuck;
-    size_t queued;
+    unsigned threads, parked, idle;
+    size_t stuck, queued, tasks;
     uint64_t calls;
 } executor_counts;
 
@@ -98,5 +99,20 @@ stream_token *executor_wait_begin(void);
 void executor_wait_end(void);
 /* pyb_host.cancelled */
 int executor_cancelled_gil(pyb_state *state);
+
+/* ---- Jobs on event loops (tasks.c) ------------------------------------------- */
+
+/* More jobs of it are on loops than an interrupt on a scheduler should have to do with.
+ */
+bool executor_has_many_tasks(executor *ex);
+/* As at the end of executor_close(), for the jobs on loops of all executors. */
+void executor_abandon_tasks(ERL_NIF_TERM reason, ErlNifEnv *caller_env);
+/* By the thread of its loop.  True: its task is to be cancelled now. */
+bool executor_take_cancel_gil(job *j);
+/* The same from within a wait of ours in code of that job.  `outermost`: in its own
+ * task; otherwise that is still to be cancelled. */
+bool executor_wait_is_cancelled_gil(job *j, bool outermost);
+/* The task has ended and its answer is sent.  Takes the reference of the move. */
+void executor_end_task_gil(job *j);
 
 #endif

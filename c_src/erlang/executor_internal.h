@@ -12,7 +12,8 @@
  * Only ACTIVE ones count in `active`, and of those only the ones that are not stuck and
  * belong to the present generation.
  *
- * A JOB      is queued, then runs on one worker, then has ended.  Its cancel:
+ * A JOB      is queued, then runs on one worker, then has ended, or goes on as a task
+ * of an event loop (tasks.c).  Its cancel:
  *
  *   NONE --cancel--> REQUESTED --the wait ends by the token--> DELIVERED
  *                        `--the canceller--> ASYNC --the wait--> DELIVERED
@@ -28,6 +29,7 @@
 
 #include "../stream/platform.h"
 #include "executor.h"
+#include "loop.h"
 #include "runner.h"
 
 #define EXECUTOR_LOOK_NS      50000000 /* between two looks while jobs run */
@@ -74,6 +76,11 @@ typedef struct worker {
 
 typedef enum { EXECUTOR_CLOSED, EXECUTOR_OPEN, EXECUTOR_DRAINING } executor_state;
 
+typedef struct task_list {
+    job *first, *last;
+    size_t count;
+} task_list;
+
 struct executor {
     atomic_uint refs;
     bool context;
@@ -93,6 +100,7 @@ struct executor {
     unsigned base, limit;
     int64_t idle_ns;
     unsigned unobeyed; /* running jobs that were cancelled, and are not yet stuck */
+    task_list tasks[TASK_STATES];
     uint64_t taken;
     int submitter; /* processor of the last submit */
 
@@ -155,8 +163,12 @@ bool executor__start_worker(executor *ex);
 /* The worker runs this job from now on, nested in the one that it runs. */
 void executor__begin_job_locked(worker *w, job *j);
 /* From here on nobody else looks at the job on behalf of this worker.  True: an
- * exception that was meant for it may still come: executor__take_back_gil(). */
-bool executor__end_job_locked(worker *w, job *j);
+ * exception that was meant for it may still come: executor__take_back_gil().  *moved:
+ * the loop that it has gone to, to be woken, or NULL. */
+bool executor__end_job_locked(worker *w, job *j, event_loop **moved);
+/* After that and the lock: the worker's reference is given up, or has gone to the loop.
+ */
+void executor__leave_job(job *j, event_loop *moved);
 /* Nobody waits for the answer of a caller that has died while the job was queued. */
 void executor__check_caller(job *j);
 /* The worker of ours that is the calling thread, or NULL. */
@@ -178,7 +190,24 @@ void executor__monitor_caller(executor *ex, job *j);
 void executor__demonitor_caller(job *j);
 int executor__open_monitor_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 
+/* ---- tasks.c ---- */
+
+/* The job goes to its loop, with the reference of the worker.  Returns shared: the
+ * loop, to be woken. */
+event_loop *executor__move_locked(executor *ex, job *j);
+/* A cancel for the task; the loop as above, or NULL when it knows already. */
+event_loop *executor__cancel_task_locked(executor *ex, job *j);
+/* Those that were cancelled long ago are stuck.  True: some may become so. */
+bool executor__look_at_tasks_locked(executor *ex, int64_t now_ns);
+/* Answers them all {error, reason} and cancels them; `again`: also those that were
+ * cancelled before. */
+void executor__cancel_tasks(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env,
+                            bool again);
+
 /* ---- watch.c ---- */
+
+/* A cancelled job that still runs after so long is counted as stuck. */
+#define EXECUTOR_STUCK_NS 1000000000
 
 typedef enum { WATCH_ASLEEP, WATCH_SLOW, WATCH_FAST } watch_level;
 

@@ -86,18 +86,32 @@ failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python)
     return enif_make_tuple2(env, nif_am.am_error, reason);
 }
 
+/* {erlpy, kind, what}.  Frees the environment. */
+static void
+tell_runtime(ErlNifEnv *env, ERL_NIF_TERM kind, ERL_NIF_TERM what)
+{
+    ErlNifPid runtime;
+    if (enif_whereis_pid(NULL, nif_am.am_erlpy_runtime, &runtime)) {
+        enif_send(NULL, &runtime, env,
+                  enif_make_tuple3(env, nif_am.am_erlpy, kind, what));
+    }
+    enif_free_env(env);
+}
+
 void
 failure_report(ERL_NIF_TERM answer)
 {
-    ErlNifPid runtime;
-    ErlNifEnv *message_env = enif_alloc_env();
-    if (message_env == NULL) {
-        return;
+    ErlNifEnv *env = enif_alloc_env();
+    if (env != NULL) {
+        tell_runtime(env, nif_am.am_cast_failed, enif_make_copy(env, answer));
     }
-    if (enif_whereis_pid(NULL, nif_am.am_erlpy_runtime, &runtime)) {
-        enif_send(NULL, &runtime, message_env,
-                  enif_make_tuple3(message_env, nif_am.am_erlpy, nif_am.am_cast_failed,
-                                   enif_make_copy(message_env, answer)));
+}
+
+void
+failure_report_text(const char *utf8, size_t size)
+{
+    ErlNifEnv *env = enif_alloc_env();
+    if (env != NULL) {
+        tell_runtime(env, nif_am.am_loop_error, binary_term(env, utf8, size));
     }
-    enif_free_env(message_env);
 }

@@ -15,4 +15,7 @@ ERL_NIF_TERM failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python);
 /* Tells the application about a failed cast, which nobody waits for. */
 void failure_report(ERL_NIF_TERM answer);
 
+/* Tells it of an error in Python that belongs to no call. */
+void failure_report_text(const char *utf8, size_t size);
+
 #endif

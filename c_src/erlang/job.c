@@ -132,6 +132,10 @@ job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light, carg
     j->on = NULL;
     j->watch = NULL;
     j->asked = false;
+    j->loop = NULL;
+    j->call = NULL;
+    j->home = NULL;
+    j->due = false;
     j->light = light;
     j->wants_reply = !enif_is_identical(ref, nif_am.am_none);
     enif_self(env, &j->caller);

@@ -31,12 +31,22 @@
 #include "cargo.h"
 
 struct callback;
+struct event_loop;
 struct executor;
 struct worker;
 
 typedef enum { JOB_PENDING, JOB_REPLIED, JOB_CANCELLED } job_state;
 
-typedef enum { JOB_NOWHERE, JOB_QUEUED, JOB_NESTED, JOB_RUNNING } job_place;
+typedef enum {
+    JOB_NOWHERE,
+    JOB_QUEUED,
+    JOB_NESTED,
+    JOB_RUNNING,
+    JOB_LOOPING /* what its function has answered is awaited on an event loop */
+} job_place;
+
+/* Which list of its executor a job on a loop is in: tasks.c. */
+typedef enum { TASK_RUNNING, TASK_CANCELLED, TASK_STUCK, TASK_STATES } task_state;
 
 /* The life of a cancel in a job that runs: executor_internal.h. */
 typedef enum {
@@ -73,6 +83,14 @@ typedef struct job {
     bool asked;           /* it is in the canceller's list; lock of that */
     int64_t queued_ns;    /* since when it is in the queue; 0: it hardly was */
     int64_t cancelled_ns; /* since when it should end */
+
+    /* From when it is to go to a loop until its task has ended. */
+    struct event_loop *loop; /* a reference; set before the move */
+    void *call;            /* its Call, a reference; with the GIL, as a hint without */
+    struct executor *home; /* JOB_LOOPING: a reference */
+    task_state task;       /* JOB_LOOPING: the executor's, under its lock */
+    struct job *next_due;  /* in the inbox of the loop, under the lock of that */
+    bool due;              /* it is there */
 } job;
 
 int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);

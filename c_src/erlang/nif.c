@@ -62,7 +62,8 @@ copy_texts(ErlNifEnv *env, ERL_NIF_TERM list)
     return texts;
 }
 
-/* (Executable | none, PythonPath, SpinMicroseconds, Threads, MaxThreads, IdleMs) */
+/* (Executable | none, PythonPath, SpinMicroseconds, Threads, MaxThreads, IdleMs,
+ * EventLoops, Uvloop) */
 static runtime_config *
 read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
 {
@@ -79,7 +80,9 @@ read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
         enif_get_uint(env, argv[3], &config->threads) && config->threads > 0 &&
         enif_get_uint(env, argv[4], &config->max_threads) &&
         config->max_threads >= config->threads &&
-        enif_get_uint(env, argv[5], &idle_ms)) {
+        enif_get_uint(env, argv[5], &idle_ms) &&
+        enif_get_uint(env, argv[6], &config->event_loops) && config->event_loops > 0) {
+        config->uvloop = enif_is_identical(argv[7], nif_am.am_true);
         config->spin_ns = spin_us * 1000;
         config->idle_ns = (int64_t)idle_ms * 1000000;
         return config;
@@ -158,7 +161,7 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     ERL_NIF_TERM keys[] = {nif_am.am_started,     nif_am.am_threads, nif_am.am_running,
                            nif_am.am_parked,      nif_am.am_idle,    nif_am.am_queued,
                            nif_am.am_stuck,       nif_am.am_calls,   nif_am.am_contexts,
-                           nif_am.am_max_threads, nif_am.am_python};
+                           nif_am.am_max_threads, nif_am.am_tasks,   nif_am.am_python};
     ERL_NIF_TERM values[] = {
         info.started ? nif_am.am_true : nif_am.am_false,
         enif_make_uint(env, counts->threads),
@@ -166,10 +169,11 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         enif_make_uint(env, counts->parked),
         enif_make_uint(env, counts->idle),
         enif_make_uint64(env, counts->queued),
-        enif_make_uint(env, counts->stuck),
+        enif_make_uint64(env, counts->stuck),
         enif_make_uint64(env, counts->calls),
         enif_make_uint(env, info.contexts),
         enif_make_uint(env, info.max_threads),
+        enif_make_uint64(env, counts->tasks),
         version_nif(env, argc, argv),
     };
     ERL_NIF_TERM map;
@@ -267,7 +271,7 @@ loaded_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* Dirty: those that answer every pending call of an executor. */
 static ErlNifFunc functions[] = {
     {"loaded", 0, loaded_nif, 0},
-    {"start", 6, start_nif, 0},
+    {"start", 8, start_nif, 0},
     {"stop", 0, stop_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"version", 0, version_nif, 0},
     {"info", 0, info_nif, 0},

@@ -7,6 +7,7 @@
 #include "convert.h"
 #include "failure.h"
 #include "fork.h"
+#include "loop.h"
 
 struct runner {
     pyb_state *state;
@@ -292,6 +293,43 @@ write_answer(runner *run, ErlNifEnv *env, PyObject *result, bool is_exec,
     return true;
 }
 
+/* `plain`: just ok. */
+static ERL_NIF_TERM
+answer_term(runner *run, ErlNifEnv *env, PyObject *result, bool plain)
+{
+    ERL_NIF_TERM answer;
+    return write_answer(run, env, result, plain, &answer)
+               ? answer
+               : failure_term_gil(run->state, env, false);
+}
+
+/* A coroutine that has not begun complains when it is collected. */
+static void
+drop_result(PyObject *result)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (result != NULL && PyCoro_CheckExact(result)) {
+        Py_XDECREF(PyObject_CallMethod(result, "close", NULL));
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, value, traceback);
+    Py_XDECREF(result);
+}
+
+/* The answer if the job does not go to a loop. */
+static ERL_NIF_TERM
+await_result(runner *run, job *j, ErlNifEnv *env, PyObject *result)
+{
+    if (event_loop_take_gil(j, result, run->own_main != NULL)) {
+        Py_DECREF(result);
+        return nif_am.am_ok;
+    }
+    drop_result(result);
+    return PyErr_Occurred() ? failure_term_gil(run->state, env, true)
+                            : enif_make_tuple2(env, nif_am.am_error, nif_am.am_stopped);
+}
+
 static ERL_NIF_TERM
 run_request(runner *run, job *j, ErlNifEnv *env)
 {
@@ -299,7 +337,6 @@ run_request(runner *run, job *j, ErlNifEnv *env)
     const ERL_NIF_TERM *request;
     bool started = false;
     PyObject *result;
-    ERL_NIF_TERM answer;
     enif_get_tuple(j->request_env, j->request, &arity, &request);
     bool is_exec = enif_is_identical(request[0], nif_am.am_exec);
     if (enif_is_identical(request[0], nif_am.am_call)) {
@@ -314,16 +351,19 @@ run_request(runner *run, job *j, ErlNifEnv *env)
     }
     if (!job_is_pending(j)) {
         /* Nobody wants to know. */
-        Py_XDECREF(result);
+        drop_result(result);
         PyErr_Clear();
         return nif_am.am_cancelled;
     }
     if (result == NULL) {
         return failure_term_gil(run->state, env, started);
     }
-    bool written = write_answer(run, env, result, is_exec || !j->wants_reply, &answer);
+    if (!is_exec && event_loop_is_awaitable(result)) {
+        return await_result(run, j, env, result);
+    }
+    ERL_NIF_TERM answer = answer_term(run, env, result, is_exec || !j->wants_reply);
     Py_DECREF(result);
-    return written ? answer : failure_term_gil(run->state, env, false);
+    return answer;
 }
 
 /* A job may run nested in another one's erlang.call, at the latest while the answer is
@@ -346,6 +386,38 @@ put_reply_env(runner *run, ErlNifEnv *env)
     }
 }
 
+/* Gives the environment back. */
+static void
+reply(runner *run, job *j, ErlNifEnv *env, ERL_NIF_TERM answer)
+{
+    if (nif_forked()) {
+        nif_fork_end_child_gil();
+    }
+    if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok) &&
+        job_is_pending(j)) {
+        failure_report(answer);
+    }
+    job_reply(j, env, answer);
+    put_reply_env(run, env);
+}
+
+void
+runner_answer_gil(runner *run, job *j, PyObject *result)
+{
+    if (nif_forked()) {
+        nif_fork_end_child_gil();
+    }
+    ErlNifEnv *env = run != NULL && job_is_pending(j) ? take_reply_env(run) : NULL;
+    if (env == NULL) {
+        job_fail(NULL, j, nif_am.am_enomem);
+        PyErr_Clear();
+        return;
+    }
+    reply(run, j, env,
+          result != NULL ? answer_term(run, env, result, !j->wants_reply)
+                         : failure_term_gil(run->state, env, true));
+}
+
 static void
 answer_job(runner *run, job *j)
 {
@@ -362,15 +434,11 @@ answer_job(runner *run, job *j)
         return;
     }
     ERL_NIF_TERM answer = run_request(run, j, env);
-    if (nif_forked()) {
-        nif_fork_end_child_gil();
+    if (j->loop == NULL) {
+        reply(run, j, env, answer);
+    } else {
+        put_reply_env(run, env);
     }
-    if (!j->wants_reply && !enif_is_identical(answer, nif_am.am_ok) &&
-        job_is_pending(j)) {
-        failure_report(answer);
-    }
-    job_reply(j, env, answer);
-    put_reply_env(run, env);
 }
 
 /* The caller may hold the job for long: it keeps nothing of the request, which may not

@@ -10,6 +10,7 @@
 #include "../stream/stream.h"
 #include "atoms.h"
 #include "interpreter.h"
+#include "loop.h"
 #include "shared.h"
 
 /* CPython overflows smaller stacks before it reaches its recursion limit. */
@@ -205,6 +206,7 @@ take_up(void)
     if (failure == NULL) {
         executor_set_limits(rt->pool, config->threads, config->max_threads,
                             config->idle_ns);
+        event_loops_open(config->event_loops, config->uvloop);
         executor_open(rt->pool);
         if (!executor_start_canceller() || !executor_start(rt->pool, config->threads)) {
             failure = strdup("no thread could be started");
@@ -333,6 +335,8 @@ runtime_stop(ErlNifEnv *caller_env)
         executor_release(entry->ex);
         free(entry);
     }
+    executor_abandon_tasks(nif_am.am_stopped, caller_env);
+    event_loops_end();
     count_thread(caller_env, epoch, -1);
 }
 

@@ -28,6 +28,8 @@ typedef struct runtime_config {
     unsigned threads;     /* workers of the pool that always are there */
     unsigned max_threads; /* workers of the pool, at most */
     int64_t idle_ns;      /* after which the others end */
+    unsigned event_loops; /* on which coroutines run, at most */
+    bool uvloop;          /* they are of that kind */
 } runtime_config;
 
 void runtime_config_free(runtime_config *config);

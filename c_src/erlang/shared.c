@@ -41,15 +41,21 @@ nif_shared_open(void)
         goto no_worker_key;
     }
     made->env_here = nif_env_of_thread;
+    if (pthread_key_create(&made->loop_key, NULL) != 0) {
+        goto no_loop_key;
+    }
     if (!nif_fork_prepare()) {
         goto no_handlers;
     }
     pthread_mutex_init(&made->lock, NULL);
     pthread_mutex_init(&made->executors_lock, NULL);
     pthread_mutex_init(&made->asked_lock, NULL);
+    pthread_mutex_init(&made->loops_lock, NULL);
     rt = made;
     return true;
 no_handlers:
+    pthread_key_delete(made->loop_key);
+no_loop_key:
     pthread_key_delete(made->worker_key);
 no_worker_key:
     free(made);

@@ -34,6 +34,7 @@
 #define NIF_MAX_TYPES 24
 
 struct asked_job;
+struct event_loop;
 struct executor;
 struct context_entry;
 struct runtime_config;
@@ -82,6 +83,16 @@ typedef struct nif_shared {
     platform_event asked_event;
     bool canceller_running; /* the main thread's */
     void *cancelled;        /* the exception type; the canceller's */
+
+    /* loop.c */
+    pthread_key_t loop_key;     /* the event_loop that a thread is, or NULL */
+    pthread_mutex_t loops_lock; /* the next ones; before a loop's and `lock` */
+    struct event_loop *loops;   /* those that take jobs */
+    unsigned loop_count;        /* the setting; 0: none may be started */
+    unsigned next_loop;         /* whose turn it is */
+    bool uvloop;                /* the setting */
+    /* loop_host.c, with the GIL: types, and the context variable with the Call. */
+    void *call_type, *host_type, *call_var;
 
     atomic_uint_fast64_t last_call_id; /* callback.c */
     platform_room *platform;           /* that of the copy that made this */

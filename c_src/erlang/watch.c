@@ -19,8 +19,6 @@
 
 /* Looks go on for so long after the last thing seen. */
 #define QUIET_NS 1000000000
-/* A cancelled job that still runs after so long is counted as stuck. */
-#define STUCK_NS 1000000000
 /* A worker that used less of the processor between two looks did not compute. */
 #define BUSY_NS (EXECUTOR_FAST_LOOK_NS / 4)
 /* So many looks without computing tell a blocked worker from one that waits its turn
@@ -212,7 +210,7 @@ sweep_cancelled_locked(worker *w, sweep *found)
     if (j == NULL || j->cancel == CANCEL_NONE || w->stuck) {
         return;
     }
-    if (found->now_ns - j->cancelled_ns < STUCK_NS) {
+    if (found->now_ns - j->cancelled_ns < EXECUTOR_STUCK_NS) {
         found->restless = true;
         return;
     }
@@ -245,6 +243,9 @@ sweep_executor(executor *ex, void *arg)
     for_each_worker_locked(ex, WORKER_STALLED, found, sweep_worker_locked);
     for (int state = 0; ex->unobeyed > 0 && state < WORKER_STATES; state++) {
         for_each_worker_locked(ex, (worker_state)state, found, sweep_cancelled_locked);
+    }
+    if (executor__look_at_tasks_locked(ex, found->now_ns)) {
+        found->restless = true;
     }
     pthread_mutex_unlock(&ex->lock);
 }

@@ -35,7 +35,7 @@ executor_wait_begin(void)
 {
     worker *w = executor__current_worker();
     if (w == NULL) {
-        return NULL;
+        return event_loop_wait_begin();
     }
     executor *ex = w->ex;
     worker *other = NULL;
@@ -63,6 +63,7 @@ executor_wait_end(void)
 {
     worker *w = executor__current_worker();
     if (w == NULL) {
+        event_loop_wait_end();
         return;
     }
     executor *ex = w->ex;
@@ -120,13 +121,14 @@ begin_next_locked(worker *w)
 
 /* A cancel of the outer job that has come meanwhile is its again. */
 bool
-executor__end_job_locked(worker *w, job *j)
+executor__end_job_locked(worker *w, job *j, event_loop **moved)
 {
     bool left = j->cancel != CANCEL_NONE && executor__end_cancel_locked(w, j);
-    j->place = JOB_NOWHERE;
     j->on = NULL;
     w->running = j->outer;
     j->outer = NULL;
+    j->place = JOB_NOWHERE;
+    *moved = j->loop != NULL ? executor__move_locked(w->ex, j) : NULL;
     if (w->state != WORKER_ACTIVE || w->stuck) {
         executor__set_worker_locked(w, WORKER_ACTIVE, false);
     }
@@ -134,6 +136,17 @@ executor__end_job_locked(worker *w, job *j)
         stream_token_raise(&w->token);
     }
     return left;
+}
+
+void
+executor__leave_job(job *j, event_loop *moved)
+{
+    if (moved != NULL) {
+        event_loop_wake(moved);
+        return;
+    }
+    executor__demonitor_caller(j);
+    job_release(j);
 }
 
 static bool
@@ -210,7 +223,7 @@ await_job(worker *w)
 }
 
 /* The next job without letting the GIL go in between; NULL: give it up and ask again.
- * `done` has ended when there is a next one. */
+ * `done` has been left when there is a next one. */
 static job *
 next_job_gil(worker *w, job *done)
 {
@@ -222,29 +235,33 @@ next_job_gil(worker *w, job *done)
         return NULL;
     }
     job *j = NULL;
+    event_loop *moved;
     if (executor__may_take_locked(ex, executor__busy_locked(ex)) &&
         w->generation == ex->generation && done->cancel == CANCEL_NONE &&
-        done->watch == NULL) {
-        executor__end_job_locked(w, done);
+        (done->watch == NULL || done->loop != NULL)) {
+        executor__end_job_locked(w, done, &moved);
         j = begin_next_locked(w);
     }
     pthread_mutex_unlock(&ex->lock);
+    if (j != NULL) {
+        executor__leave_job(done, moved);
+    }
     return j;
 }
 
 static void
 finish_job(worker *w, job *j)
 {
+    event_loop *moved;
     pthread_mutex_lock(&w->ex->lock);
-    bool left = executor__end_job_locked(w, j);
+    bool left = executor__end_job_locked(w, j, &moved);
     pthread_mutex_unlock(&w->ex->lock);
     if (left) {
         take_gil(w);
         executor__take_back_gil();
         give_gil(w);
     }
-    executor__demonitor_caller(j);
-    job_release(j);
+    executor__leave_job(j, moved);
 }
 
 void
@@ -266,9 +283,7 @@ run_jobs(worker *w, job *j)
         runner_run_gil(w->run, j);
         job *done = j;
         j = next_job_gil(w, done);
-        if (j != NULL) {
-            job_release(done);
-        } else {
+        if (j == NULL) {
             give_gil(w);
             finish_job(w, done);
         }

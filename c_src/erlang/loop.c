@@ -1,0 +1,402 @@
+/*
+ * loop.c: the threads of the event loops, their inboxes, and who gets which call.
+ */
+#include "loop.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+#include "executor.h"
+#include "runtime.h"
+#include "shared.h"
+
+/* ---- Life ---- */
+
+event_loop *
+event_loop_share(event_loop *loop)
+{
+    atomic_fetch_add_explicit(&loop->refs, 1, memory_order_relaxed);
+    return loop;
+}
+
+void
+event_loop_release(event_loop *loop)
+{
+    if (loop == NULL ||
+        atomic_fetch_sub_explicit(&loop->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    platform_notifier_close(&loop->notifier);
+    stream_token_destroy(&loop->token);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}
+
+static event_loop *
+current_loop(void)
+{
+    return pthread_getspecific(rt->loop_key);
+}
+
+/* ---- The inbox ---- */
+
+void
+event_loop_post(event_loop *loop, job *j, bool cancel)
+{
+    pthread_mutex_lock(&loop->lock);
+    if (!j->due) {
+        j->due = true;
+        j->next_due = NULL;
+        *(loop->last_due != NULL ? &loop->last_due->next_due : &loop->first_due) =
+            job_share(j);
+        loop->last_due = j;
+    }
+    if (cancel) {
+        stream_token_raise(&loop->token);
+    }
+    pthread_mutex_unlock(&loop->lock);
+}
+
+void
+event_loop_wake(event_loop *loop)
+{
+    platform_notifier_set(&loop->notifier);
+    event_loop_release(loop);
+}
+
+job *
+event_loop_take_due(event_loop *loop)
+{
+    platform_notifier_clear(&loop->notifier);
+    pthread_mutex_lock(&loop->lock);
+    job *first = loop->first_due;
+    loop->first_due = loop->last_due = NULL;
+    for (job *j = first; j != NULL; j = j->next_due) {
+        j->due = false;
+    }
+    if (loop->state == LOOP_TAKING) {
+        stream_token_clear(&loop->token);
+    }
+    pthread_mutex_unlock(&loop->lock);
+    return first;
+}
+
+void
+event_loop_call_ended(event_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->calls--;
+    bool last = loop->calls == 0 && loop->state != LOOP_TAKING;
+    pthread_mutex_unlock(&loop->lock);
+    if (last) {
+        platform_notifier_set(&loop->notifier);
+    }
+    event_loop_release(loop);
+}
+
+bool
+event_loop_is_ending(event_loop *loop, bool finally)
+{
+    pthread_mutex_lock(&loop->lock);
+    bool ending = loop->state != LOOP_TAKING && (!finally || loop->calls == 0);
+    pthread_mutex_unlock(&loop->lock);
+    return ending;
+}
+
+/* ---- The thread ---- */
+
+/* Not to be picked any more. */
+static void
+forget(event_loop *loop)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    event_loop **at = &rt->loops;
+    while (*at != NULL && *at != loop) {
+        at = &(*at)->next;
+    }
+    bool known = *at != NULL;
+    if (known) {
+        *at = loop->next;
+    }
+    pthread_mutex_unlock(&rt->loops_lock);
+    if (known) {
+        event_loop_release(loop);
+    }
+}
+
+void
+event_loop_fail(event_loop *loop)
+{
+    forget(loop);
+    pthread_mutex_lock(&loop->lock);
+    loop->state = LOOP_FAILED;
+    pthread_mutex_unlock(&loop->lock);
+}
+
+void
+event_loop_set_python(event_loop *loop, PyObject *python)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    loop->python = python;
+    pthread_mutex_unlock(&rt->loops_lock);
+}
+
+/* Workers may still bring calls that were assigned before. */
+static void
+fail_calls_gil(event_loop *loop, PyObject *exception)
+{
+    event_loop_fail(loop);
+    for (;;) {
+        event_loop_fail_due_gil(loop, exception);
+        if (event_loop_is_ending(loop, true)) {
+            return;
+        }
+        struct pollfd news = {.fd = loop->notifier.read_fd, .events = POLLIN};
+        Py_BEGIN_ALLOW_THREADS
+        poll(&news, 1, -1);
+        Py_END_ALLOW_THREADS
+    }
+}
+
+/* The exception that is set, normalised; or NULL. */
+static PyObject *
+take_exception(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static void *
+loop_main(void *arg)
+{
+    event_loop *loop = arg;
+    pthread_setspecific(rt->loop_key, loop);
+    runtime_name_thread("erlpy_loop");
+    PyGILState_STATE gil = PyGILState_Ensure();
+    loop->run = runner_new_gil(false);
+    if (loop->run == NULL) {
+        PyErr_NoMemory();
+    }
+    if (loop->run == NULL || !event_loop_serve_gil(loop)) {
+        PyObject *exception = take_exception();
+        fail_calls_gil(loop, exception);
+        Py_XDECREF(exception);
+    }
+    runner_free_gil(loop->run);
+    PyGILState_Release(gil);
+    uint64_t epoch = loop->epoch;
+    pthread_setspecific(rt->loop_key, NULL);
+    event_loop_release(loop);
+    runtime_thread_ended(epoch);
+    return NULL;
+}
+
+/* ---- Starting ---- */
+
+void
+event_loops_open(unsigned count, bool uvloop)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    rt->loop_count = count;
+    rt->next_loop = 0;
+    rt->uvloop = uvloop;
+    pthread_mutex_unlock(&rt->loops_lock);
+}
+
+/* With two references: of the list, and of its thread. */
+static event_loop *
+new_loop(unsigned slot)
+{
+    event_loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL) {
+        return NULL;
+    }
+    if (!platform_notifier_open(&loop->notifier)) {
+        free(loop);
+        return NULL;
+    }
+    atomic_init(&loop->refs, 2);
+    atomic_init(&loop->blocked, 0);
+    stream_token_init(&loop->token);
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->slot = slot;
+    loop->uvloop = rt->uvloop;
+    return loop;
+}
+
+static event_loop *
+start_loop_locked(unsigned slot)
+{
+    event_loop *loop = new_loop(slot);
+    if (loop == NULL) {
+        return NULL;
+    }
+    loop->epoch = runtime_thread_started();
+    if (!runtime_spawn_thread(loop_main, loop)) {
+        runtime_thread_ended(loop->epoch);
+        event_loop_release(loop);
+        event_loop_release(loop);
+        return NULL;
+    }
+    loop->next = rt->loops;
+    rt->loops = loop;
+    return loop;
+}
+
+/* ---- Who gets which call ---- */
+
+static event_loop *
+find_slot_locked(unsigned slot)
+{
+    event_loop *loop = rt->loops;
+    while (loop != NULL && loop->slot != slot) {
+        loop = loop->next;
+    }
+    return loop;
+}
+
+static event_loop *
+find_python_locked(PyObject *python)
+{
+    event_loop *loop = rt->loops;
+    while (loop != NULL && loop->python != python) {
+        loop = loop->next;
+    }
+    return loop;
+}
+
+static event_loop *
+find_unblocked_locked(void)
+{
+    event_loop *loop = rt->loops;
+    while (loop != NULL && atomic_load(&loop->blocked) > 0) {
+        loop = loop->next;
+    }
+    return loop;
+}
+
+static event_loop *
+pick_locked(const job *j, PyObject *python)
+{
+    event_loop *loop = python != NULL ? find_python_locked(python) : NULL;
+    if (loop != NULL) {
+        return loop;
+    }
+    unsigned slot = rt->next_loop++ % rt->loop_count;
+    loop = find_slot_locked(slot);
+    if (loop == NULL) {
+        return start_loop_locked(slot);
+    }
+    if (j->chain == NULL || atomic_load(&loop->blocked) == 0) {
+        return loop;
+    }
+    loop = find_unblocked_locked();
+    return loop != NULL ? loop : start_loop_locked(LOOP_EXTRA);
+}
+
+event_loop *
+event_loop_pick_gil(const job *j, PyObject *python, bool *failed)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    bool open = rt->loop_count > 0;
+    event_loop *loop = open ? pick_locked(j, python) : NULL;
+    if (loop != NULL) {
+        event_loop_share(loop);
+        pthread_mutex_lock(&loop->lock);
+        loop->calls++;
+        pthread_mutex_unlock(&loop->lock);
+    }
+    pthread_mutex_unlock(&rt->loops_lock);
+    *failed = open && loop == NULL;
+    return loop;
+}
+
+/* ---- Ending ---- */
+
+static void
+end_loop(event_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    if (loop->state == LOOP_TAKING) {
+        loop->state = LOOP_ENDING;
+    }
+    stream_token_raise(&loop->token);
+    pthread_mutex_unlock(&loop->lock);
+    event_loop_wake(loop);
+}
+
+void
+event_loops_end(void)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    event_loop *loop = rt->loops;
+    rt->loops = NULL;
+    rt->loop_count = 0;
+    pthread_mutex_unlock(&rt->loops_lock);
+    while (loop != NULL) {
+        event_loop *next = loop->next;
+        end_loop(loop);
+        loop = next;
+    }
+}
+
+/* ---- Waits of ours in a coroutine ---- */
+
+void
+event_loop_block_gil(int change)
+{
+    event_loop *loop = current_loop();
+    if (loop != NULL) {
+        atomic_fetch_add(&loop->blocked, change);
+    }
+}
+
+stream_token *
+event_loop_wait_begin(void)
+{
+    event_loop *loop = current_loop();
+    return loop != NULL ? &loop->token : NULL;
+}
+
+/* The next wait may be another call's, with a cancel that is still in the inbox. */
+void
+event_loop_wait_end(void)
+{
+    event_loop *loop = current_loop();
+    if (loop == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&loop->lock);
+    if (loop->first_due != NULL || loop->state != LOOP_TAKING) {
+        stream_token_raise(&loop->token);
+    }
+    pthread_mutex_unlock(&loop->lock);
+}
+
+bool
+event_loop_is_ending_or_calm(event_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    bool ending = loop->state != LOOP_TAKING;
+    if (!ending) {
+        stream_token_clear(&loop->token);
+    }
+    pthread_mutex_unlock(&loop->lock);
+    return ending;
+}
+
+void
+event_loop_calm(void)
+{
+    event_loop *loop = current_loop();
+    if (loop != NULL) {
+        stream_token_clear(&loop->token);
+    }
+}

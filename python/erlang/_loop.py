@@ -1,0 +1,144 @@
+"""The thread of an event loop: calls from Erlang whose functions answer an awaitable.
+
+The host (c_src/erlang/loop_host.c) has an inbox with a descriptor, which becomes readable
+when there are calls to be begun or cancelled, or when the loop is to end.
+"""
+
+import asyncio
+import contextvars
+import traceback
+import types
+
+#: The Call on whose behalf the code runs, also in tasks and threads that it starts.
+current_call = contextvars.ContextVar("erlpy_call", default=None)
+
+
+def serve(host):
+    """Run the calls that the host brings, until it says that the loop is to end."""
+    loop = _new_loop(host)
+    try:
+        asyncio.set_event_loop(loop)
+        _Server(host, loop).run()
+    finally:
+        host.close()
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _new_loop(host):
+    if host.uvloop:
+        import uvloop
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+async def _awaiting(awaitable):
+    return await awaitable
+
+
+def _traceback_of(error):
+    """That of the user's code: without the frame that has caught it, and _awaiting."""
+    entry = error.__traceback__.tb_next
+    if entry is not None and entry.tb_frame.f_code is _awaiting.__code__:
+        entry = entry.tb_next
+    return entry
+
+
+class _Server:
+    def __init__(self, host, loop):
+        self.host = host
+        self.loop = loop
+        self.calls = set()  # that have begun and have not ended
+        self.finishing = None
+        self.changed = None  # a future, while finish() waits for the host
+
+    def run(self):
+        self.loop.set_exception_handler(self.report)
+        self.loop.add_reader(self.host.fileno(), self.look)
+        self.host.open(self.loop)
+        try:
+            # SystemExit and KeyboardInterrupt in a task end that task, and would end
+            # a program; here they are the answer of the call.
+            while self.finishing is None or not self.finishing.done():
+                try:
+                    self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    pass
+        except BaseException as error:
+            self.host.fail()
+            for call in list(self.calls):
+                call.fail(error)
+            raise
+        self.loop.remove_reader(self.host.fileno())
+
+    def report(self, loop, context):
+        lines = [context.get("message") or "unhandled error on an event loop"]
+        for key, value in sorted(context.items()):
+            if key not in ("message", "exception", "source_traceback"):
+                lines.append(f"{key}: {value!r}")
+        error = context.get("exception")
+        if error is not None:
+            lines.extend(traceback.format_exception(error))
+        self.host.report("\n".join(line.rstrip("\n") for line in lines))
+
+    # ---- Calls ----
+
+    def look(self):
+        self.host.collect()
+        while (call := self.host.next()) is not None:
+            try:
+                if call.task is None:
+                    self.begin(call)
+                if call.take_cancel():
+                    call.task.cancel()
+            except BaseException as error:
+                call.fail(error)
+        if self.finishing is None:
+            if self.host.ending():
+                self.finishing = self.loop.create_task(self.finish())
+                self.finishing.add_done_callback(lambda _: self.loop.stop())
+        elif self.changed is not None and not self.changed.done():
+            self.changed.set_result(None)
+
+    def begin(self, call):
+        awaitable, context = call.take()
+        (context or contextvars.copy_context()).run(self.create, call, awaitable)
+
+    def create(self, call, awaitable):
+        current_call.set(call)
+        if type(awaitable) is not types.CoroutineType:
+            awaitable = _awaiting(awaitable)
+        call.task = self.loop.create_task(awaitable)
+        self.calls.add(call)
+        call.task.add_done_callback(lambda task: self.answer(call, task))
+
+    def answer(self, call, task):
+        self.calls.discard(call)
+        try:
+            result = task.result()
+        except BaseException as error:
+            call.fail(error.with_traceback(_traceback_of(error)))
+        else:
+            call.reply(result)
+
+    # ---- The end ----
+
+    async def finish(self):
+        """The calls are cancelled already: so is what they have started now."""
+        of_calls = {call.task for call in self.calls}
+        for task in asyncio.all_tasks():
+            if task is not self.finishing and task not in of_calls:
+                task.cancel()
+        while True:
+            tasks = asyncio.all_tasks() - {self.finishing}
+            if tasks:
+                await asyncio.wait(tasks)
+            elif self.host.over():
+                break
+            else:
+                self.changed = self.loop.create_future()
+                await self.changed
+                self.changed = None
+        await self.loop.shutdown_asyncgens()
+        await self.loop.shutdown_default_executor()
