@@ -37,18 +37,30 @@
 %% function (`time.sleep' is one) is not stopped: the exception comes when it returns, and
 %% from a second on {@link info/0} counts the call as `stuck'.  Nobody waits for that: the
 %% answer is made at once.  The death of a caller is noticed within some 0.1 s.
+%%
+%% == Coroutines ==
+%% A call or an `eval' whose result can be awaited, such as that of an `async def', goes on
+%% on an event loop of the library: it is answered when the coroutine, task or future is
+%% done, with its result or its exception, and occupies no thread meanwhile.  Ten thousand
+%% of them take one.  The settings `event_loops' and `event_loop' say how many loops there
+%% are, and of which kind.  A cancel arrives as `asyncio.CancelledError', as that of a task
+%% does everywhere: also code that runs long without an `await' only sees it at the next.
+%% See the guide "asyncio".
 -module(py).
 
 -export([call/3, call/4, call/5, call/6]).
 -export([eval/1, eval/2, eval/3, eval/4, exec/1, exec/2, exec/3]).
 -export([cast/3, cast/4, cast/5]).
 -export([spawn_call/3, spawn_call/4, spawn_call/5, await/1, await/2]).
+-export([async_call/3, async_call/4, async_await/1, async_await/2]).
+-export([async_gather/1, async_gather/2]).
 -export([register_function/2, unregister_function/1]).
 -export([start_contexts/0, start_contexts/1, stop_contexts/0, context/0, context/1]).
 -export([interrupt/1]).
 -export([version/0, info/0]).
 
 -export_type([name/0, args/0, kwargs/0, result/0, reason/0, exception/0, info/0]).
+-export_type([gathered/0]).
 
 -type name() :: atom() | binary() | string().
 -type args() :: [term()].
@@ -66,6 +78,7 @@
     | enomem
     | system_limit.
 -type result() :: {ok, term()} | {error, reason()}.
+-type gathered() :: {name(), name(), args()} | {name(), name(), args(), kwargs()}.
 -type info() :: #{
     started := boolean(),
     threads := non_neg_integer(),
@@ -262,6 +275,89 @@ await(Ref, Timeout) when is_reference(Ref) ->
     badarg({await, [Ref, Timeout]}, Timeout, "not a timeout");
 await(Ref, Timeout) ->
     badarg({await, [Ref, Timeout]}, Ref, "not a reference").
+
+%% ---- Coroutines -------------------------------------------------------------------------
+
+%% @doc As {@link spawn_call/3}, for a coroutine function; both take any function.
+-spec async_call(name(), name(), args()) -> reference() | {error, reason()}.
+async_call(Module, Function, Args) ->
+    spawn_call_on(pool, Module, Function, Args, #{}, {async_call, [Module, Function, Args]}).
+
+%% @doc As {@link spawn_call/4}, with keyword arguments or with a context first.
+-spec async_call(name(), name(), args(), kwargs()) -> reference() | {error, reason()};
+                (py_context:context(), name(), name(), args()) ->
+                    reference() | {error, reason()}.
+async_call(Context, Module, Function, Args) when is_reference(Context) ->
+    spawn_call_on(Context, Module, Function, Args, #{}, {async_call, [Context, Module, Function, Args]});
+async_call(Module, Function, Args, Kwargs) ->
+    spawn_call_on(pool, Module, Function, Args, Kwargs, {async_call, [Module, Function, Args, Kwargs]}).
+
+%% @equiv async_await(Ref, infinity)
+-spec async_await(reference()) -> result().
+async_await(Ref) ->
+    async_await(Ref, infinity).
+
+%% @doc As {@link await/2}: waits for the answer of an `async_call'.  A timeout cancels
+%% nothing.
+-spec async_await(reference(), timeout()) -> result().
+async_await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
+    py_wait:response(Ref, Timeout);
+async_await(Ref, Timeout) when is_reference(Ref) ->
+    badarg({async_await, [Ref, Timeout]}, Timeout, "not a timeout");
+async_await(Ref, Timeout) ->
+    badarg({async_await, [Ref, Timeout]}, Ref, "not a reference").
+
+%% @equiv async_gather(Calls, infinity)
+-spec async_gather([gathered()]) -> {ok, [term()]} | {error, reason()}.
+async_gather(Calls) ->
+    gather(Calls, infinity, {async_gather, [Calls]}).
+
+%% @doc Makes all the calls at once and waits at most `Timeout' milliseconds for all of
+%% them.  Each is `{Module, Function, Args}' or `{Module, Function, Args, Kwargs}'.
+%%
+%% `{ok, Values}' has their values in the order of the calls.  `{error, Reason}' is the
+%% answer of the first one that fails, `{error, timeout}' says that not all were done in
+%% time; either way the others are cancelled, as by the timeout of {@link call/5}, and no
+%% message of theirs will come.  `[]' gives `{ok, []}'.
+-spec async_gather([gathered()], timeout()) -> {ok, [term()]} | {error, reason()}.
+async_gather(Calls, Timeout) ->
+    gather(Calls, Timeout, {async_gather, [Calls, Timeout]}).
+
+gather(Calls, Timeout, {Function, Args} = Who) ->
+    is_list(Calls) andalso length_of(Calls) =/= improper orelse
+        erlpy_error:badarg_at(?MODULE, Who, 1, "not a list of calls"),
+    ?IS_TIMEOUT(Timeout) orelse
+        erlpy_error:badarg_at(?MODULE, {Function, Args}, 2,
+                              "not a timeout: milliseconds or infinity"),
+    py_wait:gather([gathered_request(Call, Who) || Call <- Calls], Timeout).
+
+length_of(List) ->
+    try length(List) catch error:badarg -> improper end.
+
+gathered_request({Module, Function, Args}, Who) ->
+    gathered_request({Module, Function, Args, #{}}, Who);
+gathered_request({Module, Function, Args, Kwargs} = Call, Who) ->
+    try
+        is_list(Args) andalso is_map(Kwargs) orelse error(badarg),
+        {call, gathered_name(Module), gathered_name(Function), Args, Kwargs}
+    catch
+        error:_ -> not_gathered(Call, Who)
+    end;
+gathered_request(Call, Who) ->
+    not_gathered(Call, Who).
+
+gathered_name(Name) when is_atom(Name); is_binary(Name) ->
+    Name;
+gathered_name(Name) ->
+    Binary = unicode:characters_to_binary(Name),
+    is_binary(Binary) orelse error(badarg),
+    Binary.
+
+-spec not_gathered(term(), erlpy_error:call()) -> no_return().
+not_gathered(Call, Who) ->
+    Text = io_lib:format("not a list of {Module, Function, Args} or "
+                         "{Module, Function, Args, Kwargs}, because of ~0tP", [Call, 12]),
+    erlpy_error:badarg_at(?MODULE, Who, 1, lists:flatten(Text)).
 
 %% ---- From Python to Erlang -------------------------------------------------------------
 

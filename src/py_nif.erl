@@ -14,7 +14,7 @@
 -export([channel_receive/1, channel_listen/2, channel_look/1, channel_unlisten/1]).
 -export([channel_fetch/2, channel_close/1, channel_set_owner/2, channel_info/1]).
 
--export_type([job/0, request/0, callback/0, answer/0]).
+-export_type([job/0, ref/0, request/0, callback/0, answer/0]).
 -export_type([buffer_options/0, buffer_data/0, refused/0]).
 -export_type([received/0, taken/0]).
 
@@ -35,6 +35,8 @@
 -on_load(load/0).
 
 -opaque job() :: reference().
+%% What the answer comes with.
+-type ref() :: reference() | {reference(), pos_integer()}.
 -opaque callback() :: reference().
 -type answer() ::
     {ok, term()}
@@ -131,7 +133,7 @@ context_interrupt(_Context) -> erlang:nif_error(not_loaded).
 is_context(_Term) -> erlang:nif_error(not_loaded).
 
 -spec submit(
-    pool | reference(), none | reference(), request(), boolean(), callback() | undefined
+    pool | reference(), none | ref(), request(), boolean(), callback() | undefined
 ) ->
     ok | job() | {error, not_started | stopped | destroyed | too_deep | enomem}.
 submit(_Target, _Ref, _Request, _Cancellable, _Call) -> erlang:nif_error(not_loaded).

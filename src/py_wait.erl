@@ -4,7 +4,7 @@
 %% reloading the API modules ends nobody who is in one.
 -module(py_wait).
 
--export([call/3, submit/4, response/2]).
+-export([call/3, submit/4, response/2, gather/2]).
 -export([write/3, reason/1, spawn_writer/2]).
 -export([send/3, recv/2, fetch/1]).
 -export([function/1]).
@@ -40,7 +40,7 @@ call(Target, Request, Timeout) ->
 
 %% As py_nif:submit/5; a process that works for a call of Python's says so, since the Python
 %% thread that waits for it may have to run the job.
--spec submit(pool | reference(), none | reference(), py_nif:request(), boolean()) ->
+-spec submit(pool | reference(), none | py_nif:ref(), py_nif:request(), boolean()) ->
     ok | py_nif:job() | {error, py:reason()}.
 submit(Target, Ref, Request, Cancellable) ->
     py_nif:submit(Target, Ref, Request, Cancellable, get(?CHAIN)).
@@ -52,12 +52,58 @@ claim(Job, Ref) ->
         replied -> response(Ref, infinity)
     end.
 
--spec response(reference(), timeout()) -> ok | {ok, term()} | {error, py:reason()}.
+-spec response(py_nif:ref(), timeout()) -> ok | {ok, term()} | {error, py:reason()}.
 response(Ref, Timeout) ->
     receive
         {py_response, Ref, Result} -> Result
     after Timeout -> {error, timeout}
     end.
+
+%% ---- Many calls -----------------------------------------------------------------------
+
+%% Each has the reference {Ref, N}, so that the receive knows them all by the one Ref.
+-spec gather([py_nif:request()], timeout()) -> {ok, [term()]} | {error, py:reason()}.
+gather(Requests, Timeout) ->
+    Ref = make_ref(),
+    Deadline = deadline(Timeout),
+    case submit_all(Requests, Ref, 1, #{}) of
+        {error, _} = Error -> Error;
+        Jobs -> collect(Ref, Jobs, #{}, Deadline)
+    end.
+
+submit_all([Request | Requests], Ref, N, Jobs) ->
+    case submit(pool, {Ref, N}, Request, true) of
+        {error, _} = Error ->
+            ok = give_up_all(Ref, Jobs),
+            Error;
+        Job ->
+            submit_all(Requests, Ref, N + 1, Jobs#{N => Job})
+    end;
+submit_all([], _Ref, _N, Jobs) ->
+    Jobs.
+
+collect(_Ref, Jobs, Values, _Deadline) when map_size(Jobs) =:= 0 ->
+    {ok, [Value || {_N, Value} <- lists:keysort(1, maps:to_list(Values))]};
+collect(Ref, Jobs, Values, Deadline) ->
+    receive
+        {py_response, {Ref, N}, {ok, Value}} ->
+            collect(Ref, maps:remove(N, Jobs), Values#{N => Value}, Deadline);
+        {py_response, {Ref, N}, {error, _} = Error} ->
+            ok = give_up_all(Ref, maps:remove(N, Jobs)),
+            Error
+    after left(Deadline) ->
+        ok = give_up_all(Ref, Jobs),
+        {error, timeout}
+    end.
+
+give_up_all(Ref, Jobs) ->
+    maps:foreach(fun(N, Job) -> claim(Job, {Ref, N}) end, Jobs).
+
+deadline(infinity) -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+left(infinity) -> infinity;
+left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% ---- Buffers -------------------------------------------------------------------------
 
@@ -152,7 +198,7 @@ give_up_send(Wait, Ref) ->
 recv(Channel, infinity) ->
     recv_until(Channel, infinity);
 recv(Channel, Timeout) ->
-    recv_until(Channel, erlang:monotonic_time(millisecond) + Timeout).
+    recv_until(Channel, deadline(Timeout)).
 
 recv_until(Channel, Deadline) ->
     Ref = make_ref(),
@@ -192,9 +238,6 @@ fetch(Taken) ->
     receive
         {py_channel, Ref, Message} -> Message
     end.
-
-left(infinity) -> infinity;
-left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% ---- The process that runs a function for Python ------------------------------------------
 

@@ -86,7 +86,7 @@ settled() ->
 
 info_names_everything(_Config) ->
     Info = py:info(),
-    [calls, contexts, idle, max_threads, parked, python, queued, running, started, stuck,
+    [calls, contexts, idle, max_threads, parked, python, queued, running, started, stuck, tasks,
      threads] = lists:sort(maps:keys(Info)),
     {ok, Version} = py:version(),
     #{started := true, python := Version, max_threads := 1024} = Info,
