@@ -1,7 +1,7 @@
 from types import TracebackType
 from typing import Any, Literal, SupportsIndex, final
 
-from typing_extensions import Buffer
+from _typeshed import ReadableBuffer
 
 from erlang import Channel, PyBuffer
 
@@ -45,7 +45,7 @@ class Writer:
     def buffer(self) -> PyBuffer: ...
     @property
     def closed(self) -> bool: ...
-    def write(self, data: Buffer, timeout: float | None = None) -> int: ...
+    def write(self, data: ReadableBuffer, timeout: float | None = None) -> int: ...
     def abort(self, reason: str) -> None: ...
     def close(self) -> None: ...
     def info(self) -> dict[str, Any]: ...
@@ -59,7 +59,7 @@ class Writer:
     ) -> None: ...
 
 def make_buffer(
-    data: Buffer = b"",
+    data: ReadableBuffer = b"",
     *,
     eof: bool = True,
     length: SupportsIndex | None = None,
