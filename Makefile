@@ -107,7 +107,9 @@ xref: all
 	@$(REBAR) xref
 
 check-docs: all
-	@python=$$(tools/find-python '$(PYTHON)') && "$$python" test/docs/run.py
+	@python=$$(tools/find-python '$(PYTHON)') && status=0; \
+	    "$$python" test/docs/run.py || status=1; \
+	    "$$python" test/docs/examples.py || status=1; exit $$status
 
 check-install:
 	@test/install/run

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Runs the examples, looks at what they print, and checks their Python's types.
+
+`make demo` is an example too, with tests of its own in test/install.
+"""
+
+import importlib.util
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEADLINE_SECONDS = 60
+#: The interpreter of the system, for which Debian has mypy.
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+#: What must be in the output, as regular expressions for whole lines, in any order.
+EXPECTED = {
+    "worker_pool": [
+        r"jobs +40, for 3 workers",
+        r"worker +\w+ has crashed, and is replaced: BadGzipFile: .+",
+        r"job +7 goes back to the workers",
+        r"job +7 is given up: 2 workers have crashed with it",
+        r"worker +one has done \d+ jobs",
+        r"worker +two has done \d+ jobs",
+        r"worker +three has done \d+ jobs",
+        r"results +39 of 40 jobs are done, .+",
+    ],
+}
+
+
+class Failure(Exception):
+    """What a command has printed, and what was wrong with it."""
+
+
+def output_of(*command, **options):
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        **options,
+    )
+    try:
+        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        raise Failure(f"{output}not done after {DEADLINE_SECONDS} s") from None
+    if process.returncode != 0:
+        raise Failure(f"{output}exit status {process.returncode}")
+    return output
+
+
+def check_output(name, expected):
+    output = output_of(str(ROOT / "examples" / name / "run"))
+    lines = [line.strip() for line in output.splitlines()]
+    for pattern in expected:
+        if not any(re.fullmatch(pattern, line) for line in lines):
+            raise Failure(f"{output}no line like: {pattern}")
+
+
+def mypy_python():
+    if importlib.util.find_spec("mypy"):
+        return sys.executable
+    found = subprocess.run([SYSTEM_PYTHON, "-c", "import mypy"], capture_output=True)
+    return SYSTEM_PYTHON if found.returncode == 0 else None
+
+
+def check_types(name):
+    sources = sorted(map(str, (ROOT / "examples" / name).glob("*.py")))
+    output_of(
+        *(mypy_python(), "-m", "mypy", "--strict", "--python-version", "3.11"),
+        *("--cache-dir", str(ROOT / "_build/mypy"), *sources),
+        env={**os.environ, "MYPYPATH": str(ROOT / "python")},
+    )
+
+
+def passed(what, check, *args):
+    try:
+        check(*args)
+    except Failure as failure:
+        print(f"FAILED   {what}\n{failure}", flush=True)
+        return False
+    print(f"ok       {what}", flush=True)
+    return True
+
+
+def main():
+    results = []
+    skipped = 0
+    for name, expected in EXPECTED.items():
+        results.append(passed(f"examples/{name}/run", check_output, name, expected))
+        if mypy_python():
+            results.append(passed(f"examples/{name}: mypy --strict", check_types, name))
+        else:
+            print(f"skipped  examples/{name}: mypy (not found)", flush=True)
+            skipped += 1
+    line = f"{results.count(True)} passed, {results.count(False)} failed"
+    print(line + (f", {skipped} skipped" if skipped else ""))
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
