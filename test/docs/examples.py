@@ -19,6 +19,14 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 #: What must be in the output, as regular expressions for whole lines, in any order.
 EXPECTED = {
+    "async_body": [
+        r"uploads +5, read by 5 tasks on one event loop",
+        r"fast +201, 20000 rows, sha-256 [0-9a-f]+\.\.\.; .+ written",
+        r"slow +201, 20 rows, sha-256 [0-9a-f]+\.\.\.; .+ written",
+        r"gone +400, the stream was aborted: client_gone; .+ written",
+        r"stalled +408, not there after 0\.5 s; .+ written",
+        r"garbage +422, Expecting value: .+; .+ written",
+    ],
     "worker_pool": [
         r"jobs +40, for 3 workers",
         r"worker +\w+ has crashed, and is replaced: BadGzipFile: .+",
