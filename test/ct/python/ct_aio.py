@@ -1,0 +1,283 @@
+"""Readers in asyncio, run by asyncio.run() on the thread of a call."""
+
+import asyncio
+import gc
+import hashlib
+import json
+import os
+import time
+
+import erlang
+from erlang import aio
+
+
+def tell(pid, word, value=None):
+    erlang.send(pid, (erlang.Atom(word), value))
+
+
+def run(name, *args):
+    return asyncio.run(globals()[name](*args))
+
+
+def run_on(kind, name, *args):
+    """The same on another kind of loop."""
+    if kind == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    else:
+        factory = asyncio.SelectorEventLoop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(globals()[name](*args))
+
+
+# ---- Every way to read ----
+
+
+async def digest(reads):
+    """The hash of all bytes, and the largest piece."""
+    total, largest = hashlib.sha256(), 0
+    async for piece in reads:
+        total.update(piece)
+        largest = max(largest, len(piece))
+    return [total.hexdigest(), largest]
+
+
+async def read_by(buf, how, *args):
+    reader = aio.reader(buf, 2**20)
+    pieces = {
+        "lines": lambda: reader,
+        "views": reader.views,
+        "read": lambda: repeated(reader.read, *args),
+        "exactly": lambda: repeated(reader.readexactly, *args),
+        "until": lambda: repeated(reader.readuntil, *args),
+        "readview": lambda: repeated(reader.readview, *args),
+        "all": lambda: repeated(reader.read),
+    }
+    return await digest(pieces[how]())
+
+
+async def repeated(read, *args):
+    while True:
+        try:
+            piece = await read(*args)
+        except asyncio.IncompleteReadError as error:
+            piece = error.partial
+            if piece:
+                yield piece
+            return
+        if not piece:
+            return
+        yield piece
+
+
+async def invoke(buf, name, *args):
+    """One call; an exception as [type, what it holds]."""
+    reader = aio.reader(buf)
+    try:
+        value = await getattr(reader, name)(*args)
+        return bytes(value)
+    except erlang.BufferAborted as error:
+        return ["BufferAborted", error.reason, buf.tell()]
+    except asyncio.IncompleteReadError as error:
+        return ["IncompleteReadError", error.partial, error.expected]
+    except asyncio.LimitOverrunError as error:
+        return ["LimitOverrunError", error.consumed]
+
+
+async def many(bufs):
+    """All at once; what each holds, and how many descriptors that took."""
+    await asyncio.sleep(0)
+    before = len(os.listdir("/proc/self/fd"))
+    tasks = [asyncio.ensure_future(aio.reader(buf).read()) for buf in bufs]
+    await asyncio.sleep(0)
+    more = len(os.listdir("/proc/self/fd")) - before
+    return [more, await asyncio.gather(*tasks)]
+
+
+async def idle(pid, bufs, seconds):
+    """The processor time of a loop that waits for all of them, for so long."""
+    tasks = [asyncio.ensure_future(aio.reader(buf).read()) for buf in bufs]
+    await asyncio.sleep(0.05)
+    before = time.thread_time()
+    await asyncio.sleep(seconds)
+    took = time.thread_time() - before
+    tell(pid, "idle")
+    return [took, len(await asyncio.gather(*tasks))]
+
+
+# ---- What ends a wait ----
+
+
+async def times_out(pid, buf, seconds):
+    reader = aio.reader(buf)
+    for attempt in range(3):
+        try:
+            async with asyncio.timeout(seconds):
+                await reader.readexactly(10)
+        except TimeoutError:
+            pass
+        else:
+            return "did not time out"
+        if buf.tell() != 0:
+            return "consumed"
+    tell(pid, "timed_out")
+    return await reader.readexactly(10)
+
+
+async def cancelled(pid, buf):
+    """A task that is cancelled while it waits; then all of it is read."""
+    task = asyncio.ensure_future(aio.reader(buf).read())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        tell(pid, "cancelled")
+    return await aio.reader(buf).read()
+
+
+async def two_tasks(buf, other):
+    first = asyncio.ensure_future(aio.reader(buf).read())
+    await asyncio.sleep(0)
+    try:
+        await aio.reader(other).read()
+    except RuntimeError as error:
+        return [str(error), await first]
+
+
+def waits_in_loop(pid, buf):
+    """Tells what came out of the whole loop."""
+    try:
+        return asyncio.run(says_and_waits(pid, buf))
+    except BaseException as error:
+        tell(pid, "ended", type(error).__name__)
+        raise
+
+
+async def says_and_waits(pid, buf):
+    tell(pid, "waits")
+    return await aio.reader(buf).read()
+
+
+async def close_early(buf):
+    line = await aio.reader(buf).readline()
+    buf.close()
+    return line
+
+
+kept = []
+
+
+def abandon_loop(buf):
+    """A closed loop with a reader that waits."""
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        task = loop.create_task(aio.reader(buf).read())
+        task._log_destroy_pending = False
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(begin())
+    loop.close()
+
+
+def keep_loop(buf):
+    """A loop that is neither run nor closed, with a reader that waits."""
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        task = loop.create_task(aio.reader(buf).read())
+        await asyncio.sleep(0)
+        return task
+
+    kept.append((loop, loop.run_until_complete(begin())))
+
+
+def finish_loops():
+    """What the kept ones wait for has come."""
+    values = []
+    while kept:
+        loop, task = kept.pop(0)
+        values.append(loop.run_until_complete(task))
+        loop.close()
+    return values
+
+
+def descriptors():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def forks(buf, other):
+    """A child that drops the loop while its parent's readers wait."""
+    reader = aio.reader(buf)
+    task = asyncio.ensure_future(reader.readline())
+    await asyncio.sleep(0)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = in_child(task, other)
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return [status, await task]
+
+
+def in_child(task, other):
+    coroutine = task.get_coro()
+    coroutine.close()
+    waker = next(iter(aio._wakers.values()))()
+    for call in (waker.drain, lambda: waker.wait_buffer(other, 0, 1, task)):
+        try:
+            call()
+        except RuntimeError as error:
+            if "not in a child process" not in str(error):
+                return 2
+        else:
+            return 3
+    del waker
+    asyncio._set_running_loop(None)
+    gc.collect()
+    return 0
+
+
+# ---- Programs that do without this module, or with a channel ----
+
+
+async def read_buffer_async(buf):
+    """Read from buffer without blocking the event loop."""
+    chunks = []
+    while not buf.at_eof():
+        available = buf.readable_amount()
+        if available > 0:
+            # Read available data
+            chunk = buf.read_nonblock(4096)
+            chunks.append(chunk)
+        else:
+            # Yield to event loop, check again soon
+            await asyncio.sleep(0.001)
+    return b''.join(chunks)
+
+
+async def process_body_async(environ):
+    """Process body in async context."""
+    buf = environ['body']
+    # Read body without blocking
+    body = await read_buffer_async(buf)
+    return json.loads(body)
+
+
+async def read_with_notification(buf, notify_channel):
+    """Read using Erlang channel for data-ready notifications."""
+    chunks = []
+    while not buf.at_eof():
+        available = buf.readable_amount()
+        if available > 0:
+            chunk = buf.read_nonblock(available)
+            chunks.append(chunk)
+        else:
+            # Wait for Erlang to signal data is ready
+            await notify_channel.async_receive()
+    return b''.join(chunks)
