@@ -16,7 +16,7 @@
 
 typedef struct taken_message {
     channel *c; /* shared */
-    nif_message *message;
+    term_message *message;
 } taken_message;
 
 static ErlNifResourceType *handle_type, *taken_type;
@@ -43,7 +43,7 @@ destroy_taken(ErlNifEnv *env, void *object)
     taken_message *taken = object;
     ErlNifEnv *before = nif_env_enter(env);
     if (taken->message != NULL) {
-        channel_unreceive(taken->c, CHANNEL_OUT, &taken->message->base.base);
+        channel_unreceive(taken->c, CHANNEL_OUT, &taken->message->head.base.base);
     }
     channel_release(taken->c);
     nif_env_leave(before);
@@ -267,7 +267,19 @@ send_measured(ErlNifEnv *env, const ERL_NIF_TERM argv[], weight w, uint64_t size
               cargo *load, channel_send_fn *send)
 {
     ErlNifEnv *before = nif_env_enter(env);
-    nif_message *message = message_of_term(env, argv[1], w, size_bytes, load);
+    nif_message *message = message_of_term(argv[1], w, size_bytes, load);
+    ERL_NIF_TERM answer = message != NULL ? send(env, argv, message)
+                                          : channel_status_term(env, STREAM_NOMEM);
+    nif_env_leave(before);
+    return answer;
+}
+
+static ERL_NIF_TERM
+send_binary(ErlNifEnv *env, const ERL_NIF_TERM argv[], const ErlNifBinary *binary,
+            channel_send_fn *send)
+{
+    ErlNifEnv *before = nif_env_enter(env);
+    nif_message *message = message_of_binary(binary);
     ERL_NIF_TERM answer = message != NULL ? send(env, argv, message)
                                           : channel_status_term(env, STREAM_NOMEM);
     nif_env_leave(before);
@@ -291,6 +303,11 @@ channel_send_weighed(ErlNifEnv *env, const char *name, int argc,
                      const ERL_NIF_TERM argv[], channel_send_fn *send,
                      ERL_NIF_TERM (*whole)(ErlNifEnv *, int, const ERL_NIF_TERM[]))
 {
+    ErlNifBinary binary;
+    if (enif_inspect_binary(env, argv[1], &binary) &&
+        binary.size <= MESSAGE_MAX_BYTES) {
+        return send_binary(env, argv, &binary, send);
+    }
     cargo load = {0};
     uint64_t size_bytes;
     weight w = weigh_message(env, argv[1], &load, &size_bytes);
@@ -353,15 +370,21 @@ channel_send_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* ---- Receiving ---- */
 
 static ERL_NIF_TERM
+put_back(ErlNifEnv *env, channel *c, nif_message *message)
+{
+    channel_unreceive(c, CHANNEL_OUT, &message->base.base);
+    return channel_status_term(env, STREAM_NOMEM);
+}
+
+static ERL_NIF_TERM
 take_large(ErlNifEnv *env, channel *c, nif_message *message)
 {
     taken_message *taken = enif_alloc_resource(taken_type, sizeof *taken);
     if (taken == NULL) {
-        channel_unreceive(c, CHANNEL_OUT, &message->base.base);
-        return channel_status_term(env, STREAM_NOMEM);
+        return put_back(env, c, message);
     }
     taken->c = channel_share(c);
-    taken->message = message;
+    taken->message = (term_message *)(void *)message;
     ERL_NIF_TERM term = enif_make_resource(env, taken);
     enif_release_resource(taken);
     return enif_make_tuple2(env, nif_am.am_large, term);
@@ -377,10 +400,13 @@ channel_take(ErlNifEnv *env, channel *c)
                                       : channel_status_term(env, status);
     }
     nif_message *message = message_of_item(item);
-    if (message->weight == WEIGHT_LARGE) {
+    if (message_is_large(message)) {
         return take_large(env, c, message);
     }
-    ERL_NIF_TERM term = enif_make_copy(env, message->term);
+    ERL_NIF_TERM term;
+    if (!message_copy(message, env, &term)) {
+        return put_back(env, c, message);
+    }
     message_release(message);
     return enif_make_tuple2(env, nif_am.am_ok, term);
 }
@@ -411,13 +437,12 @@ channel_fetch_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         ((taken_message *)object)->message == NULL) {
         return enif_make_badarg(env);
     }
-    nif_message *message = ((taken_message *)object)->message;
+    term_message *message = ((taken_message *)object)->message;
     ((taken_message *)object)->message = NULL;
     enif_self(env, &self);
     ERL_NIF_TERM ref = enif_make_copy(message->env, argv[1]);
     enif_send(env, &self, message->env,
               enif_make_tuple3(message->env, nif_am.am_py_channel, ref, message->term));
-    message->weight = WEIGHT_NORMAL;
-    message_release(message);
+    message_release(&message->head);
     return nif_am.am_ok;
 }

@@ -20,6 +20,8 @@ PyObject *convert_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
 /* The same, with read-only memoryviews of binaries of CONVERT_VIEW_MIN_BYTES or more,
  * which share the bytes.  {str, Binary} stays a str. */
 PyObject *convert_to_views(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
+/* A binary's bytes: str when they are UTF-8, else bytes. */
+PyObject *convert_bytes_to_python(const unsigned char *data, size_t size);
 /* An atom's text as str (also for true, none and the like), a binary's as str. */
 PyObject *convert_name_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
 /* True and *term in `env`, or false with an exception set. */

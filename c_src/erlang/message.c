@@ -2,12 +2,21 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "convert.h"
 #include "fork.h"
 
-/* So many of each source are kept for the next ones. */
+/* So many of each kind are kept for the next ones. */
 #define KEPT_MESSAGES 256
+
+_Static_assert(MESSAGE_MAX_BYTES < CONVERT_VIEW_MIN_BYTES, "views share the bytes");
+
+typedef struct bytes_message {
+    nif_message head; /* first */
+    size_t size;
+    unsigned char data[];
+} bytes_message;
 
 static struct {
     pthread_mutex_t lock;
@@ -18,59 +27,112 @@ static struct {
     [MESSAGE_OF_PYTHON] = {.lock = PTHREAD_MUTEX_INITIALIZER},
 };
 
+nif_message *
+message_of_item(channel_item *item)
+{
+    return (nif_message *)(void *)item;
+}
+
 static void
 release_item(channel_item *item)
 {
     message_release(message_of_item(item));
 }
 
-static PyObject *
-to_python(pyb_state *state, pyb_message *base, bool views)
+static void
+init_head(nif_message *message, message_kind kind,
+          PyObject *(*to_python)(pyb_state *, pyb_message *, bool))
 {
-    nif_message *message = (nif_message *)base;
+    message->base.base.release = release_item;
+    message->base.to_python = to_python;
+    message->kind = kind;
+}
+
+/* ---- Bytes ---- */
+
+static PyObject *
+bytes_to_python(pyb_state *state, pyb_message *base, bool views)
+{
+    const bytes_message *message = (bytes_message *)(void *)base;
+    (void)state;
+    (void)views;
+    return convert_bytes_to_python(message->data, message->size);
+}
+
+static nif_message *
+new_bytes(const void *data, size_t size)
+{
+    bytes_message *message = malloc(sizeof *message + size);
+    if (message == NULL) {
+        return NULL;
+    }
+    init_head(&message->head, MESSAGE_BYTES, bytes_to_python);
+    message->head.base.base.size_bytes = weigh_binary(size);
+    message->size = size;
+    memcpy(message->data, data, size);
+    return &message->head;
+}
+
+nif_message *
+message_of_binary(const ErlNifBinary *binary)
+{
+    return new_bytes(binary->data, binary->size);
+}
+
+/* ---- Terms ---- */
+
+static term_message *
+term_of(nif_message *message)
+{
+    return (term_message *)(void *)message;
+}
+
+static PyObject *
+term_to_python(pyb_state *state, pyb_message *base, bool views)
+{
+    const term_message *message = (term_message *)(void *)base;
     return views ? convert_to_views(state, message->env, message->term)
                  : convert_to_python(state, message->env, message->term);
 }
 
-/* ---- Life ---- */
-
-static nif_message *
-reuse_message(message_source source)
+static term_message *
+reuse_message(message_kind kind)
 {
-    pthread_mutex_lock(&kept[source].lock);
-    channel_item *item = kept[source].first;
+    pthread_mutex_lock(&kept[kind].lock);
+    channel_item *item = kept[kind].first;
     if (item != NULL) {
-        kept[source].first = item->next;
-        kept[source].count--;
+        kept[kind].first = item->next;
+        kept[kind].count--;
     }
-    pthread_mutex_unlock(&kept[source].lock);
+    pthread_mutex_unlock(&kept[kind].lock);
     if (item == NULL) {
         return NULL;
     }
-    nif_message *message = message_of_item(item);
+    term_message *message = term_of(message_of_item(item));
     enif_clear_env(message->env);
     return message;
 }
 
 static bool
-keep_message(nif_message *message)
+keep_message(term_message *message)
 {
-    message_source source = message->source;
-    pthread_mutex_lock(&kept[source].lock);
-    bool room = kept[source].count < KEPT_MESSAGES;
+    message_kind kind = message->head.kind;
+    channel_item *item = &message->head.base.base;
+    pthread_mutex_lock(&kept[kind].lock);
+    bool room = kept[kind].count < KEPT_MESSAGES;
     if (room) {
-        message->base.base.next = kept[source].first;
-        kept[source].first = &message->base.base;
-        kept[source].count++;
+        item->next = kept[kind].first;
+        kept[kind].first = item;
+        kept[kind].count++;
     }
-    pthread_mutex_unlock(&kept[source].lock);
+    pthread_mutex_unlock(&kept[kind].lock);
     return room;
 }
 
-static nif_message *
-new_message(message_source source)
+static term_message *
+new_term(message_kind kind)
 {
-    nif_message *message = reuse_message(source);
+    term_message *message = reuse_message(kind);
     if (message != NULL) {
         return message;
     }
@@ -83,24 +145,13 @@ new_message(message_source source)
         free(message);
         return NULL;
     }
-    message->base.base.release = release_item;
-    message->base.to_python = to_python;
-    message->source = source;
+    init_head(&message->head, kind, term_to_python);
     return message;
 }
 
-nif_message *
-message_of_item(channel_item *item)
+static void
+release_term(term_message *message)
 {
-    return (nif_message *)(void *)item;
-}
-
-void
-message_release(nif_message *message)
-{
-    if (message == NULL || nif_forked()) {
-        return;
-    }
     cargo_arrive(&message->load);
     if (message->weight != WEIGHT_LIGHT) {
         enif_clear_env(message->env);
@@ -111,38 +162,56 @@ message_release(nif_message *message)
     }
 }
 
-/* ---- Making ---- */
-
 nif_message *
-message_of_term(ErlNifEnv *env, ERL_NIF_TERM term, weight w, uint64_t size_bytes,
-                cargo *load)
+message_of_term(ERL_NIF_TERM term, weight w, uint64_t size_bytes, cargo *load)
 {
-    (void)env;
-    nif_message *message = new_message(MESSAGE_OF_ERLANG);
+    term_message *message = new_term(MESSAGE_OF_ERLANG);
     if (message == NULL) {
         cargo_clear(load);
         return NULL;
     }
-    message->base.base.size_bytes = size_bytes;
+    message->head.base.base.size_bytes = size_bytes;
     message->weight = w;
     message->term = enif_make_copy(message->env, term);
     message->load = *load;
     *load = (cargo){0};
     cargo_send(&message->load);
-    return message;
+    return &message->head;
+}
+
+/* ---- Of Python objects ---- */
+
+/* 1: *message, which may be NULL; 0: it is no such object, or is too large. */
+static int
+bytes_of_object_gil(PyObject *object, nif_message **message)
+{
+    Py_ssize_t size;
+    const char *data;
+    if (PyBytes_CheckExact(object)) {
+        data = PyBytes_AS_STRING(object);
+        size = PyBytes_GET_SIZE(object);
+    } else if (PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT_ASCII(object)) {
+        data = PyUnicode_AsUTF8AndSize(object, &size);
+    } else {
+        return 0;
+    }
+    if (data == NULL || size > MESSAGE_MAX_BYTES) {
+        return 0;
+    }
+    *message = new_bytes(data, (size_t)size);
+    return 1;
 }
 
 static bool
-write_object_gil(pyb_state *state, nif_message *message, PyObject *object)
+write_term_gil(pyb_state *state, term_message *message, PyObject *object)
 {
-    channel_item *item = &message->base.base;
+    uint64_t *size_bytes = &message->head.base.base.size_bytes;
     if (!convert_to_erlang(state, message->env, object, &message->term)) {
         return false;
     }
-    message->weight =
-        weigh_message(message->env, message->term, NULL, &item->size_bytes);
+    message->weight = weigh_message(message->env, message->term, NULL, size_bytes);
     if (message->weight == WEIGHT_LARGE &&
-        !measure_message(message->env, message->term, NULL, &item->size_bytes)) {
+        !measure_message(message->env, message->term, NULL, size_bytes)) {
         PyErr_NoMemory();
         return false;
     }
@@ -152,15 +221,58 @@ write_object_gil(pyb_state *state, nif_message *message, PyObject *object)
 pyb_message *
 message_of_object_gil(pyb_state *state, PyObject *object)
 {
-    nif_message *message = new_message(MESSAGE_OF_PYTHON);
+    nif_message *bytes;
+    if (bytes_of_object_gil(object, &bytes)) {
+        return bytes != NULL ? &bytes->base : (pyb_message *)PyErr_NoMemory();
+    }
+    term_message *message = new_term(MESSAGE_OF_PYTHON);
     if (message == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    if (!write_object_gil(state, message, object)) {
-        message->weight = WEIGHT_NORMAL;
-        message_release(message);
+    message->weight = WEIGHT_NORMAL;
+    if (!write_term_gil(state, message, object)) {
+        release_term(message);
         return NULL;
     }
-    return &message->base;
+    return &message->head.base;
+}
+
+/* ---- Of all kinds ---- */
+
+void
+message_release(nif_message *message)
+{
+    if (message == NULL || nif_forked()) {
+        return;
+    }
+    if (message->kind == MESSAGE_BYTES) {
+        free(message);
+    } else {
+        release_term(term_of(message));
+    }
+}
+
+bool
+message_is_large(const nif_message *message)
+{
+    return message->kind != MESSAGE_BYTES &&
+           ((const term_message *)(const void *)message)->weight == WEIGHT_LARGE;
+}
+
+bool
+message_copy(const nif_message *message, ErlNifEnv *env, ERL_NIF_TERM *term)
+{
+    if (message->kind != MESSAGE_BYTES) {
+        *term =
+            enif_make_copy(env, ((const term_message *)(const void *)message)->term);
+        return true;
+    }
+    const bytes_message *bytes = (const bytes_message *)(const void *)message;
+    unsigned char *to = enif_make_new_binary(env, bytes->size, term);
+    if (to == NULL) {
+        return false;
+    }
+    memcpy(to, bytes->data, bytes->size);
+    return true;
 }

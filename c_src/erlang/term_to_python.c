@@ -127,10 +127,16 @@ read_bitstring(reader *r, ERL_NIF_TERM term)
     if (r->views && binary.size >= CONVERT_VIEW_MIN_BYTES) {
         return binary_as_view(r, term);
     }
-    if (utf8_is_valid(binary.data, binary.size)) {
-        return binary_as_text(&binary);
+    return convert_bytes_to_python(binary.data, binary.size);
+}
+
+PyObject *
+convert_bytes_to_python(const unsigned char *data, size_t size)
+{
+    if (utf8_is_valid(data, size)) {
+        return PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)size, NULL);
     }
-    return binary_as_bytes(&binary);
+    return PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)size);
 }
 
 PyObject *

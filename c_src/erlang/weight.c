@@ -349,3 +349,9 @@ measure_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes
     *bytes = VERSION_BYTES + s.bytes;
     return !s.no_memory;
 }
+
+uint64_t
+weigh_binary(size_t size)
+{
+    return VERSION_BYTES + BINARY_BYTES + (uint64_t)size;
+}

@@ -31,5 +31,7 @@ bool weigh_cargo(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found);
  * measured by making the external format counts as large. */
 weight weigh_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes);
 bool measure_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes);
+/* The size of a message that is a binary. */
+uint64_t weigh_binary(size_t size);
 
 #endif
