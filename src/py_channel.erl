@@ -161,8 +161,9 @@ send(Channel, Term, Timeout) ->
 %% @doc As {@link recv/2} without a limit of time.
 -spec recv(channel()) -> {ok, term()} | {error, closed | enomem}.
 recv(Channel) ->
-    try
-        take(Channel, infinity)
+    try py_nif:channel_receive(Channel) of
+        empty -> py_wait:recv(Channel, infinity);
+        Received -> received(Received)
     catch
         error:badarg -> bad_channel({recv, [Channel]})
     end.
@@ -177,21 +178,18 @@ recv(Channel, Timeout) when
     Timeout =:= infinity;
     is_integer(Timeout), Timeout >= 0, Timeout =< ?MAX_TIMEOUT
 ->
-    try
-        take(Channel, Timeout)
+    try py_nif:channel_receive(Channel) of
+        empty when Timeout =:= 0 -> {error, timeout};
+        empty -> py_wait:recv(Channel, Timeout);
+        Received -> received(Received)
     catch
         error:badarg -> bad_channel({recv, [Channel, Timeout]})
     end;
 recv(Channel, Timeout) ->
     bad_timeout({recv, [Channel, Timeout]}, 2).
 
-take(Channel, Timeout) ->
-    case py_nif:channel_receive(Channel) of
-        empty when Timeout =:= 0 -> {error, timeout};
-        empty -> py_wait:recv(Channel, Timeout);
-        {large, Taken} -> {ok, py_wait:fetch(Taken)};
-        Received -> Received
-    end.
+received({large, Taken}) -> py_wait:fetch(Taken);
+received(Received) -> Received.
 
 %% ---- The end ---------------------------------------------------------------------------
 

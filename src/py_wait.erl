@@ -226,17 +226,17 @@ give_up_recv(Wait, Ref) ->
 received(empty, Channel, Deadline) -> recv_until(Channel, Deadline);
 received(Received, _Channel, _Deadline) -> received(Received).
 
-received({large, Taken}) -> {ok, fetch(Taken)};
+received({large, Taken}) -> fetch(Taken);
 received(empty) -> {error, timeout};
 received(Received) -> Received.
 
 %% A large message, which is handed over without a copy.
--spec fetch(py_nif:taken()) -> term().
+-spec fetch(py_nif:taken()) -> {ok, term()}.
 fetch(Taken) ->
     Ref = make_ref(),
     ok = py_nif:channel_fetch(Taken, Ref),
     receive
-        {py_channel, Ref, Message} -> Message
+        {py_channel, Ref, Message} -> {ok, Message}
     end.
 
 %% ---- The process that runs a function for Python ------------------------------------------

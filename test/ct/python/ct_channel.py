@@ -1,5 +1,6 @@
 """The Python ends of channels."""
 import gc
+import os
 import threading
 import time
 
@@ -148,7 +149,8 @@ def told_put(channel, pid, term, timeout=None):
 def receive_from_a_thread(channel, pid):
     """A thread of Python's own receives."""
     def run():
-        tell(pid, "received", channel.receive())
+        for message in channel:
+            tell(pid, "received", message)
     threading.Thread(target=run, daemon=True).start()
 
 
@@ -220,3 +222,17 @@ def throughput(channel, count):
     for _ in range(count):
         channel.receive()
     return time.perf_counter_ns() - began
+
+
+def attempts_in_a_child(channel):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        names = [raises(channel, "receive", 0), raises(channel, "try_receive"),
+                 raises(channel, "put", 1)]
+        os.write(writer, " ".join(map(str, names)).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        text = file.read().decode()
+    os.wait()
+    return text
