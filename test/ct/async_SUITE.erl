@@ -194,7 +194,7 @@ loop_threads() ->
     length([Name || Name <- erlpy_ct:threads(), Name =:= <<"erlpy_loop">>]).
 
 ten_thousand_that_sleep(_Config) ->
-    0 = loop_threads(),
+    ok = eventually(fun() -> loop_threads() =:= 0 end),
     Refs = [py:async_call(ct_async, answer, [N, 1]) || N <- lists:seq(1, ?MANY)],
     ok = eventually(fun() -> info(tasks) > ?MANY div 2 end),
     {ok, 4.0} = py:call(math, sqrt, [16]),
@@ -297,8 +297,7 @@ uvloop(Config) ->
     _ = told(running),
     ok = application:stop(erlpy),
     {error, stopped} = py:async_await(Ref),
-    0 = loop_threads(),
-    ok.
+    eventually(fun() -> loop_threads() =:= 0 end).
 
 uvloop_that_is_not_there(Config) ->
     erlpy_ct:stop(),
