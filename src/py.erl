@@ -91,6 +91,7 @@
     contexts := non_neg_integer(),
     max_threads := non_neg_integer(),
     tasks := non_neg_integer(),
+    event_loops := non_neg_integer(),
     python := binary()
 }.
 
@@ -467,6 +468,8 @@ interrupt(Context) ->
 %% at most</dd>
 %% <dt>`tasks'</dt><dd>calls that go on on an event loop, those that are `stuck' there
 %% included. They have no thread of their own</dd>
+%% <dt>`event_loops'</dt><dd>threads that run such loops, with those that a stop has left
+%% behind</dd>
 %% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>
 %% </dl>
 -spec info() -> info().

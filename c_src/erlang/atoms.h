@@ -43,6 +43,7 @@
     X(cast_failed)                                                                     \
     X(loop_error)                                                                      \
     X(tasks)                                                                           \
+    X(event_loops)                                                                     \
     X(state)                                                                           \
     X(open)                                                                            \
     X(ended)                                                                           \

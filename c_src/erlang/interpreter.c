@@ -105,15 +105,17 @@ initialise(const char *executable, const char *python_path)
     return status;
 }
 
-/* A line that is printed is seen at once, also when standard output is a file. */
+/* A line that is printed is seen at once, also when standard output is a file.  And
+ * `threading` takes the thread that imports it first for the main thread: that ought to
+ * be this one, since a later thread may get the identifier of one that has ended. */
 static void
-line_buffer_output(void)
+prepare_modules(void)
 {
-    static const char code[] = "import sys\n"
+    static const char code[] = "import sys, threading\n"
                                "for f in (sys.stdout, sys.stderr):\n"
                                "    if f is not None:\n"
                                "        f.reconfigure(line_buffering=True)\n"
-                               "del f, sys\n";
+                               "del f, sys, threading\n";
     PyRun_SimpleString(code);
 }
 
@@ -135,7 +137,7 @@ interpreter_start(const runtime_config *config)
         return status_text(status);
     }
     rt->running_executable = strdup(executable);
-    line_buffer_output();
+    prepare_modules();
     PyEval_SaveThread();
     return NULL;
 }

@@ -105,6 +105,23 @@ event_loop_is_ending(event_loop *loop, bool finally)
 
 /* ---- The thread ---- */
 
+static void
+count_thread(int change)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    rt->loop_threads += (unsigned)change;
+    pthread_mutex_unlock(&rt->loops_lock);
+}
+
+unsigned
+event_loops_running(void)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    unsigned count = rt->loop_threads;
+    pthread_mutex_unlock(&rt->loops_lock);
+    return count;
+}
+
 /* Not to be picked any more. */
 static void
 forget(event_loop *loop)
@@ -194,6 +211,7 @@ loop_main(void *arg)
     uint64_t epoch = loop->epoch;
     pthread_setspecific(rt->loop_key, NULL);
     event_loop_release(loop);
+    count_thread(-1);
     runtime_thread_ended(epoch);
     return NULL;
 }
@@ -247,6 +265,7 @@ start_loop_locked(unsigned slot)
     }
     loop->next = rt->loops;
     rt->loops = loop;
+    rt->loop_threads++;
     return loop;
 }
 

@@ -63,6 +63,9 @@ void event_loops_open(unsigned count, bool uvloop);
 /* They end, once their calls have; those must have been cancelled. */
 void event_loops_end(void);
 
+/* Threads, also of those that a stop has left behind. */
+unsigned event_loops_running(void);
+
 event_loop *event_loop_share(event_loop *loop);
 void event_loop_release(event_loop *loop);
 /* For its thread: look into the inbox.  Takes the reference. */

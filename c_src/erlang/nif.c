@@ -14,6 +14,7 @@
 #include "host.h"
 #include "interpreter.h"
 #include "job.h"
+#include "loop.h"
 #include "reason.h"
 #include "runtime.h"
 #include "shared.h"
@@ -158,10 +159,12 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     runtime_get_info(&info);
     const executor_counts *counts = &info.counts;
     unsigned running = counts->threads - counts->parked - counts->idle;
-    ERL_NIF_TERM keys[] = {nif_am.am_started,     nif_am.am_threads, nif_am.am_running,
-                           nif_am.am_parked,      nif_am.am_idle,    nif_am.am_queued,
-                           nif_am.am_stuck,       nif_am.am_calls,   nif_am.am_contexts,
-                           nif_am.am_max_threads, nif_am.am_tasks,   nif_am.am_python};
+    ERL_NIF_TERM keys[] = {
+        nif_am.am_started,     nif_am.am_threads, nif_am.am_running,
+        nif_am.am_parked,      nif_am.am_idle,    nif_am.am_queued,
+        nif_am.am_stuck,       nif_am.am_calls,   nif_am.am_contexts,
+        nif_am.am_max_threads, nif_am.am_tasks,   nif_am.am_event_loops,
+        nif_am.am_python};
     ERL_NIF_TERM values[] = {
         info.started ? nif_am.am_true : nif_am.am_false,
         enif_make_uint(env, counts->threads),
@@ -174,6 +177,7 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         enif_make_uint(env, info.contexts),
         enif_make_uint(env, info.max_threads),
         enif_make_uint64(env, counts->tasks),
+        enif_make_uint(env, event_loops_running()),
         version_nif(env, argc, argv),
     };
     ERL_NIF_TERM map;

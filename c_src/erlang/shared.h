@@ -90,6 +90,7 @@ typedef struct nif_shared {
     struct event_loop *loops;   /* those that take jobs */
     unsigned loop_count;        /* the setting; 0: none may be started */
     unsigned next_loop;         /* whose turn it is */
+    unsigned loop_threads;      /* those that are there, of every start */
     bool uvloop;                /* the setting */
     /* loop_host.c, with the GIL: types, and the context variable with the Call. */
     void *call_type, *host_type, *call_var;

@@ -22,7 +22,8 @@ def serve(host):
     finally:
         host.close()
         asyncio.set_event_loop(None)
-        loop.close()
+        if not loop.is_running():  # uvloop's may say so when it could not start
+            loop.close()
 
 
 def _new_loop(host):

@@ -39,8 +39,8 @@ groups() ->
         {loops, [], [
             several_loops_take_turns,
             futures_stay_on_their_loop,
-            uvloop_when_asked_for,
             uvloop_that_is_not_there,
+            uvloop_when_asked_for,
             wrong_settings
         ]},
         {asyncio, [], [
@@ -191,7 +191,7 @@ has(Text, Part) ->
 %% ---- One loop ------------------------------------------------------------------------------
 
 loop_threads() ->
-    length([Name || Name <- erlpy_ct:threads(), Name =:= <<"erlpy_loop">>]).
+    info(event_loops).
 
 ten_thousand_that_sleep(_Config) ->
     ok = eventually(fun() -> loop_threads() =:= 0 end),

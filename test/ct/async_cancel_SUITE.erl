@@ -76,7 +76,7 @@ end_per_testcase(_Case, Config) ->
     erlpy_ct:left_clean(Config).
 
 loop_threads() ->
-    length([Name || Name <- erlpy_ct:threads(), Name =:= <<"erlpy_loop">>]).
+    info(event_loops).
 
 %% A thread is gone a little after it has said so.
 no_loops() ->
