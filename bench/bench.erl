@@ -8,7 +8,7 @@
 -export([header/0, main/1]).
 -export([pick/3, compare/3, compared/1, times_faster/1, row/1]).
 -export([median/1, percentile/2, timed/1, cpu_seconds/0, os_cpu/0, huge_pages/0]).
--export([anchor/2, python/2, filled/2, pieces/2, await_reader/1]).
+-export([anchor/2, python/2, python/3, filled/2, pieces/2, await_reader/1]).
 
 -define(COLUMNS, "~-56ts ~11ts ~11ts  ~-8ts ~9ts  ~-9ts ~ts~n").
 
@@ -110,7 +110,11 @@ anchor(Program, Args) ->
 
 %% What a function of bench/python/measure.py answers.
 python(Function, Args) ->
-    case py:call(measure, Function, Args) of
+    python(measure, Function, Args).
+
+%% Of another module there.
+python(Module, Function, Args) ->
+    case py:call(Module, Function, Args) of
         {ok, Result} ->
             Result;
         {error, {_Type, _Message, Traceback}} ->
