@@ -22,10 +22,12 @@
 
     def test_answers():
         peer = make_channel()
+        thread = threading.Thread(target=handler, args=(peer.channel,))
+        thread.start()
         peer.send("ping")
-        peer.close()
-        handler(peer.channel)
         assert peer.recv() == "pong"
+        peer.close()
+        thread.join()
 
 They are the PyBuffers and Channels of the node, over the same code.
 """
