@@ -91,7 +91,8 @@ expect_write(const struct model *m, uint64_t size)
 {
     stream_status status = expect_open(m, size);
     if (status == STREAM_OK && size > 0 &&
-        (m->queued > 0 || model_unread(m) >= m->options.high_bytes)) {
+        (m->queued > 0 ||
+         (model_unread(m) >= m->options.high_bytes && !model_loop_lacks(m)))) {
         return STREAM_BUSY;
     }
     return status;
@@ -132,7 +133,7 @@ admit(struct model *m)
     while (m->queued > 0) {
         struct held_write *held = m->queue[0];
         stream_status status = expect_open(m, held->size);
-        if (status == STREAM_OK && model_unread(m) >= mark) {
+        if (status == STREAM_OK && model_unread(m) >= mark && !model_loop_lacks(m)) {
             break;
         }
         leave_queue(m, 0);
@@ -147,7 +148,9 @@ admit(struct model *m)
 void
 model_settle(struct model *m)
 {
+    m->loop_over = m->loop_over || (m->loop != NULL && !model_loop_lacks(m));
     admit(m);
+    m->loop_over = m->loop_over || (m->loop != NULL && !model_loop_lacks(m));
     if (m->watch.watcher.notify != NULL && m->watch.expected == STREAM_AGAIN) {
         if (is_complete(m) && model_unread(m) == 0) {
             m->watch.expected = STREAM_OK;
@@ -358,7 +361,9 @@ static void (*const steps[])(struct model *) = {step_append,
                                                 step_watch,
                                                 model_step_wait,
                                                 model_step_read,
-                                                model_step_drain};
+                                                model_step_drain,
+                                                model_step_loop_wait,
+                                                model_step_loop_wait};
 
 static void
 check_state(struct model *m)
@@ -378,6 +383,8 @@ check_state(struct model *m)
                           : m->aborted ? STREAM_WRITER_ABORTED
                                        : STREAM_WRITER_OPEN));
     CHECK(info.parked == m->queued && m->watch.told == m->watch.expected);
+    CHECK(info.waiters == (m->loop != NULL && !m->loop_over));
+    CHECK(is_woken(m->waker) == m->loop_over);
     CHECK(m->options.seekable || model_unread(m) > 0 ||
           info.retained_bytes <= SLAB_MOST_BYTES);
     CHECK(stream_reader_closed(m->s) == m->closed);
@@ -390,6 +397,11 @@ static void
 end_of_model(struct model *m)
 {
     (void)memory_failed();
+    if (m->loop != NULL) {
+        stream_pending_cancel(m->loop);
+    }
+    stream_waker_close(m->waker);
+    stream_waker_release(m->waker);
     for (; m->queued > 0; m->queued--) {
         struct held_write *held = m->queue[m->queued - 1];
         CHECK(stream_unpark(m->s, &held->write.parked));
@@ -447,7 +459,10 @@ model_run(struct choices *choices, unsigned count, bool without_memory)
     m->watch = (struct held_watch){.expected = STREAM_AGAIN, .told = STREAM_AGAIN};
     choose_options(m);
     m->s = stream_new_with(&m->options);
-    CHECK(m->s != NULL);
+    m->waker = stream_waker_new();
+    m->loop = NULL;
+    m->loop_over = false;
+    CHECK(m->s != NULL && m->waker != NULL);
     m->may_fail = without_memory;
     for (unsigned i = 0; i < count; i++) {
         memory_fail_often(without_memory ? 3 : 0);

@@ -57,6 +57,10 @@ struct model {
     struct held_write *queue[WRITES_HELD]; /* in the order of their turn */
     size_t queued;
     struct held_watch watch;
+    stream_waker *waker;
+    stream_pending *loop; /* a wait of an event loop, or NULL */
+    uint64_t loop_position, loop_need;
+    bool loop_over;
     uint8_t scratch[MODEL_BYTES];
 };
 
@@ -87,5 +91,8 @@ void model_step_view_all(struct model *m);
 void model_step_view_take(struct model *m);
 void model_step_view_share(struct model *m);
 void model_step_wait(struct model *m);
+void model_step_loop_wait(struct model *m);
+/* It waits, and has not got what it waits for. */
+bool model_loop_lacks(const struct model *m);
 
 #endif

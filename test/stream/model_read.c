@@ -285,3 +285,87 @@ model_step_wait(struct model *m)
     CHECK(stream_wait(m->s, &want) == (news ? STREAM_OK : expected));
     stream_token_destroy(&token);
 }
+
+bool
+model_loop_lacks(const struct model *m)
+{
+    return m->loop != NULL && !m->loop_over && m->loop_position == m->position &&
+           m->loop_need > m->written && !model_is_whole(m);
+}
+
+static void
+forget_loop_wait(struct model *m)
+{
+    m->loop = NULL;
+    m->loop_over = false;
+}
+
+/* Takes it, if it is over, or cancels it before or after. */
+static void
+end_loop_wait(struct model *m)
+{
+    stream_pending *loop = m->loop;
+    bool over = m->loop_over, cancel = choose(m->choices, 2) == 0;
+    if (cancel) {
+        stream_pending_cancel(loop);
+    } else if (!over) {
+        return;
+    }
+    stream_pending *taken = stream_waker_take(m->waker);
+    CHECK(taken == (over ? loop : NULL));
+    if (over) {
+        CHECK(taken->user == m && taken->next == NULL);
+        stream_pending_release(taken);
+    }
+    if (!cancel) {
+        stream_pending_release(loop);
+    }
+    forget_loop_wait(m);
+}
+
+/* It may be over at once, by what it has let in. */
+static void
+check_begun(struct model *m, stream_status status, stream_pending *pending)
+{
+    if (status == STREAM_NOMEM) {
+        CHECK(m->may_fail);
+        forget_loop_wait(m);
+        return;
+    }
+    model_settle(m);
+    CHECK(status == (m->loop_over ? STREAM_OK : STREAM_AGAIN));
+    if (status == STREAM_AGAIN) {
+        m->loop = pending;
+        return;
+    }
+    forget_loop_wait(m);
+    stream_pending *nobodys = stream_waker_take(m->waker);
+    if (nobodys != NULL) {
+        CHECK(nobodys->user == NULL && nobodys->next == NULL);
+        stream_pending_release(nobodys);
+    }
+}
+
+void
+model_step_loop_wait(struct model *m)
+{
+    static stream_pending beginning;
+    stream_pending *pending = NULL;
+    uint64_t need = m->position + choose(m->choices, model_unread(m) + 2 * PIECE_BYTES);
+    bool news = model_is_whole(m) || need <= m->written;
+    if (m->loop != NULL && (m->loop_over || choose(m->choices, 3) != 0)) {
+        end_loop_wait(m);
+        return;
+    }
+    stream_status status =
+        stream_wait_on_loop(m->s, m->waker, m->position, need, m, &pending);
+    if (m->loop != NULL) {
+        CHECK(status == (news ? STREAM_OK : STREAM_BUSY) ||
+              (status == STREAM_NOMEM && m->may_fail && !news));
+        return;
+    }
+    m->loop = &beginning;
+    m->loop_position = m->position;
+    m->loop_need = need;
+    check_begun(m, status, pending);
+}
