@@ -47,7 +47,8 @@ void stream_waker_release(stream_waker *waker);
 /* Becomes readable when a wait is over.  Close-on-exec; valid while the waker is. */
 int stream_waker_fd(const stream_waker *waker);
 /* All waits that are over, in that order; NULL: none.  The descriptor is not readable
- * any more.  Returns owned: each is to be released. */
+ * any more; beside one that is being told it may become so once more, for nothing.
+ * Returns owned: each is to be released. */
 stream_pending *stream_waker_take(stream_waker *waker);
 /* The loop is gone: waits that are over, now or later, are dropped.  Idempotent. */
 void stream_waker_close(stream_waker *waker);

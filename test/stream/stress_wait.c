@@ -1,6 +1,7 @@
 /* stress_wait.c: many threads wait on one stream, end it and let it go. */
 #include "test.h"
 
+#include <poll.h>
 #include <sched.h>
 
 /* ---- Waiters that time out while they are woken, and closing ---- */
@@ -177,5 +178,137 @@ test_stress_references(void)
         stream_release(s);
         crew_join(&crew);
         CHECK(memory_live_blocks() == 0 && foreign_live_blocks() == 0);
+    }
+}
+
+/* ---- Event loops beside threads, on a stream with marks ---- */
+
+enum { LOOP_WRITERS = 2, LOOP_WRITES = 300, LOOP_PIECE = 60, LOOP_HIGH = 100 };
+
+struct loop_flow {
+    stream *s;
+    atomic_uint next;
+    atomic_ullong written;
+};
+
+static void *
+loop_writer(void *arg)
+{
+    static const char text[LOOP_PIECE + 1] =
+        "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
+    struct loop_flow *flow = arg;
+    struct choices choices = {.state = 81 + flow->next++};
+    for (int i = 0; i < LOOP_WRITES; i++) {
+        uint64_t size = 1 + choose(&choices, LOOP_PIECE);
+        struct parked_write write;
+        stream_status status =
+            park_text(flow->s, &write, text + LOOP_PIECE - size, i % 2 == 0);
+        while (status == STREAM_AGAIN && write.notices == 0) {
+            sched_yield();
+        }
+        CHECK(status == STREAM_OK || was_written(&write));
+        flow->written += size;
+    }
+    return NULL;
+}
+
+/* True: the one that somebody waits for was among them. */
+static bool
+take_over(stream_waker *waker, const stream_pending *awaited)
+{
+    bool taken = false;
+    for (stream_pending *p = stream_waker_take(waker), *next; p != NULL; p = next) {
+        next = p->next;
+        CHECK((p == awaited) == (p->user != NULL));
+        taken = taken || p == awaited;
+        stream_pending_release(p);
+    }
+    return taken;
+}
+
+/* Waits for more than there is, often for more than the marks would let in; for ever,
+ * or gives up, if need be while it is told. */
+static void
+wait_in_loop(stream *s, stream_waker *waker, struct choices *choices)
+{
+    stream_pending *pending = NULL;
+    uint64_t position = stream_position(s);
+    uint64_t need = position + stream_available(s) + 1 + choose(choices, 3 * LOOP_HIGH);
+    stream_status status = stream_wait_on_loop(s, waker, position, need, s, &pending);
+    if (status != STREAM_AGAIN) {
+        CHECK(status == STREAM_OK || status == STREAM_BUSY);
+    } else if (choose(choices, 2) == 0) {
+        struct pollfd fd = {.fd = stream_waker_fd(waker), .events = POLLIN};
+        do {
+            CHECK(poll(&fd, 1, -1) == 1);
+        } while (!take_over(waker, pending));
+        stream_pending_release(pending);
+    } else {
+        pending->user = NULL;
+        stream_pending_cancel(pending);
+        (void)take_over(waker, NULL);
+    }
+}
+
+static void *
+loop_reader(void *arg)
+{
+    struct loop_flow *flow = arg;
+    stream_waker *waker = stream_waker_new();
+    struct choices choices = {.state = 91};
+    uint64_t total = 0;
+    CHECK(waker != NULL);
+    for (bool whole = false; !whole;) {
+        char bytes[2 * LOOP_HIGH];
+        whole = stream_is_whole(flow->s);
+        for (size_t n = 1; n > 0; total += n) {
+            n = read_some(flow->s, bytes, 1 + choose(&choices, sizeof bytes - 1));
+        }
+        wait_in_loop(flow->s, waker, &choices);
+    }
+    CHECK(total == flow->written);
+    stream_waker_close(waker);
+    stream_waker_release(waker);
+    return NULL;
+}
+
+static void *
+loop_looker(void *arg)
+{
+    stream *s = arg;
+    stream_waker *waker = stream_waker_new();
+    struct choices choices = {.state = 95};
+    CHECK(waker != NULL);
+    while (!stream_is_whole(s)) {
+        wait_in_loop(s, waker, &choices);
+        sched_yield();
+    }
+    stream_waker_close(waker);
+    stream_waker_release(waker);
+    return NULL;
+}
+
+void
+test_stress_loops_and_threads_wait(void)
+{
+    for (int round = 0; round < 10 * SCALE; round++) {
+        struct loop_flow flow = {.s = stream_with_marks(LOOP_HIGH, LOOP_HIGH / 3)};
+        struct crew writers = {0}, readers = {0};
+        crew_add(&readers, loop_reader, &flow);
+        if (round % 2 == 0) {
+            crew_add(&readers, loop_looker, flow.s);
+        }
+        if (round % 3 == 0) {
+            crew_add(&readers, impatient_reader, flow.s);
+        }
+        for (int i = 0; i < LOOP_WRITERS; i++) {
+            crew_add(&writers, loop_writer, &flow);
+        }
+        crew_join(&writers);
+        stream_end(flow.s);
+        crew_join(&readers);
+        CHECK(stream__validate(flow.s) && info_of(flow.s).waiters == 0);
+        stream_release(flow.s);
+        CHECK(memory_live_blocks() == 0);
     }
 }
