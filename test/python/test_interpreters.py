@@ -35,6 +35,29 @@ except erlang.BufferAborted as error:
     assert error.reason == "why" and buf.read(9) == b"half"
 else:
     raise AssertionError("did not raise")
+peer = erlang.testing.make_channel()
+channel = peer.channel
+peer.send([channel, 1])
+channel.put("out")
+assert channel.receive() == [channel, 1] and peer.recv() == "out"
+peer.close()
+try:
+    channel.receive()
+except erlang.ChannelClosed:
+    pass
+else:
+    raise AssertionError("did not raise")
+"""
+
+ASYNC_CODE = """
+import asyncio
+peer = erlang.testing.make_channel()
+async def receive():
+    task = asyncio.ensure_future(peer.channel.async_receive())
+    await asyncio.sleep(0)
+    peer.send("awaited")
+    return await task
+assert asyncio.run(receive()) == "awaited"
 """
 
 SHARED_GIL = """
@@ -79,8 +102,10 @@ def run(script):
     assert result.stdout == b"done\n", result.stderr.decode()
 
 
-def code():
-    return f"import sys; sys.path[:] = {sys.path!r}\n" + CODE.replace("\\\\", "\\")
+# In CPython 3.12 asyncio itself breaks down in interpreters with a GIL each.
+def code(with_asyncio=True):
+    text = CODE + ASYNC_CODE if with_asyncio else CODE
+    return f"import sys; sys.path[:] = {sys.path!r}\n" + text.replace("\\\\", "\\")
 
 
 def test_sharing_the_gil():
@@ -94,7 +119,8 @@ def test_with_a_gil_each():
         module, create = "_interpreters", "'isolated'"
     else:
         module, create = "_xxsubinterpreters", "isolated=True"
-    run(OWN_GIL.format(module=module, create=create, path=sys.path, code=code()))
+    text = code(with_asyncio=sys.version_info >= (3, 13))
+    run(OWN_GIL.format(module=module, create=create, path=sys.path, code=text))
 
 
 HOLDS = """
@@ -111,6 +137,10 @@ except TimeoutError as error:
 views = parts.views()
 sys.kept = [memoryview(whole), parts.readview(1000), views, next(views), iter(whole)]
 sys.kept.append(sys.kept)
+peer = erlang.testing.make_channel()
+peer.send([peer.channel, sys.kept[0]])
+peer.channel.put(peer.channel)
+sys.kept += [peer, peer.channel]
 """
 
 HOLDING_AT_THE_END = """
