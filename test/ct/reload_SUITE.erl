@@ -57,8 +57,8 @@ answer({Name, Pid, Monitor}) ->
     end.
 
 %% A reader on the pool and one on a context, both blocked; two calls in flight, one of
-%% them with a timeout; a call that waits for an Erlang function; and two writers that wait
-%% for room.
+%% them with a timeout; a call that waits for an Erlang function; a coroutine, and one that
+%% will be cancelled; and two writers that wait for room.
 begin_work(Tag) ->
     Self = self(),
     {ok, Buf} = py_buffer:new(),
@@ -71,11 +71,15 @@ begin_work(Tag) ->
     Wait = fun() -> py:call(ct_reload, pass_gate, [Self, {Tag, <<"gate">>}, Tag]) end,
     WaitLong =
         fun() -> py:call(ct_reload, pass_gate, [Self, {Tag, <<"late">>}, Tag], #{}, 50000) end,
+    Event = fun() -> py:call(ct_async, wait_for_event, [none, Tag]) end,
+    Doomed = spawn(fun() -> py:call(ct_async, wait_watched, [Self]) end),
+    receive {running, none} -> ok after 5000 -> ct:fail(no_coroutine) end,
     ok = py:register_function(ct_reload, fun() -> await_end(Self, Tag) end),
     CallBack = fun() -> py:call(erlang, call, [<<"ct_reload">>]) end,
     Workers = [
         worker(called_back, CallBack), worker(reader, Read), worker(context_reader, ReadThere),
-        worker(caller, Wait), worker(patient_caller, WaitLong)
+        worker(caller, Wait), worker(patient_caller, WaitLong),
+        worker(coroutine, Event)
     ],
     [receive {reading, {Tag, Who}} -> ok after 5000 -> ct:fail({no, Who}) end
      || Who <- [<<"pool">>, <<"context">>, <<"gate">>, <<"late">>]],
@@ -83,7 +87,7 @@ begin_work(Tag) ->
     Function = receive {in_function, Tag, Pid} -> Pid after 5000 -> ct:fail(no_function) end,
     erlpy_ct:eventually(fun() -> waits(Buf) andalso waits(Other) end),
     #{tag => Tag, buf => Buf, other => Other, context => Context, workers => Workers,
-      function => Function, writers => park_writers()}.
+      function => Function, doomed => Doomed, writers => park_writers()}.
 
 %% The Erlang function that Python waits for.
 await_end(Parent, Tag) ->
@@ -108,7 +112,7 @@ parked(Buf) ->
 %% All of it ends as it would have without the exchange.
 end_work(Work) ->
     #{tag := Tag, buf := Buf, other := Other, context := Context, workers := Workers} = Work,
-    [CalledBack, Reader, ContextReader, Caller, PatientCaller] = Workers,
+    [CalledBack, Reader, ContextReader, Caller, PatientCaller, Coroutine] = Workers,
     true = waits(Buf) andalso waits(Other),
     ok = py_buffer:write(Buf, <<"def">>),
     receive {piece, {Tag, <<"pool">>}, 3} -> ok after 5000 -> ct:fail(no_piece) end,
@@ -123,6 +127,10 @@ end_work(Work) ->
     {ok, Tag} = answer(PatientCaller),
     maps:get(function, Work) ! finish,
     {ok, Tag} = answer(CalledBack),
+    {ok, none} = py:call(ct_async, set_event, [Tag]),
+    {ok, _} = answer(Coroutine),
+    exit(maps:get(doomed, Work), kill),
+    receive {ended, <<"CancelledError">>} -> ok after 5000 -> ct:fail(not_cancelled) end,
     ok = py_context:destroy(Context),
     ok = end_writers(maps:get(writers, Work)).
 
