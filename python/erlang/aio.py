@@ -43,9 +43,13 @@ def _waker(loop):
     waker = known() if known is not None else None
     if waker is None:
         waker = Waker()
-        # Not in the context of the task that happens to be the first.
-        Context().run(loop.add_reader, waker.fileno(), waker.drain)
         _wakers[loop] = weakref.ref(waker)
+        try:
+            # Not in the context of the task that happens to be the first.
+            Context().run(loop.add_reader, waker.fileno(), waker.drain)
+        except BaseException:
+            del _wakers[loop]
+            raise
     return waker
 
 

@@ -306,6 +306,21 @@ def test_the_first_reader_lends_no_context(kind):
     run(kind, main())
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
+def test_eager_tasks(kind):
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        writer = Writer()
+        reader = aio.reader(writer.buffer)
+        task = asyncio.ensure_future(reader.readline())
+        assert writer.info()["waiting_readers"] == 1
+        writer.write(b"one\ntwo\n")
+        assert await task == b"one\n"
+        assert asyncio.ensure_future(reader.readline()).result() == b"two\n"
+
+    run(kind, main())
+
+
 def test_a_task_that_is_dropped_while_it_waits(kind):
     """Its coroutine is closed, not cancelled."""
     writer = Writer()

@@ -58,6 +58,15 @@ async def receive():
     peer.send("awaited")
     return await task
 assert asyncio.run(receive()) == "awaited"
+async def read():
+    writer = erlang.testing.Writer()
+    task = asyncio.ensure_future(erlang.aio.reader(writer.buffer).readline())
+    left = asyncio.ensure_future(erlang.aio.reader(buf).read())
+    await asyncio.sleep(0)
+    writer.write(b"line\\n")
+    return await task
+buf = erlang.testing.make_buffer(eof=False)
+assert asyncio.run(read()) == b"line\\n"
 """
 
 SHARED_GIL = """

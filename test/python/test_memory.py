@@ -1,8 +1,10 @@
 """Each allocation of each method refused once: MemoryError, and nothing is consumed."""
 
+import asyncio
+
 import pytest
 
-from erlang import IncompleteReadError, LimitOverrunError
+from erlang import IncompleteReadError, LimitOverrunError, aio
 from erlang.testing import Writer, make_buffer
 from support import laid_out, write_layout
 
@@ -119,3 +121,56 @@ def test_refused_while_writing(size):
         refused_once(lambda _: writer.abort("why"), None, turn)
         assert writer.info()["state"] in ("open", ("aborted", "why"))
     assert refusals
+
+
+AWAITED = {
+    "read": (lambda reader: reader.read(), b"rest"),
+    "some": (lambda reader: reader.read(100), b""),
+    "exactly": (lambda reader: reader.readexactly(4), b"re"),
+    "line": (lambda reader: reader.readline(), b"re"),
+    "until": (lambda reader: reader.readuntil(b"!"), b"re"),
+    "until any": (lambda reader: reader.readuntil((b"!", b"??")), b"re"),
+    "view": (lambda reader: reader.readview(), b""),
+}
+
+
+@pytest.mark.parametrize("name", AWAITED)
+def test_refused_while_a_wait_begins(name):
+    """It waits, or raises and waits no more; a later one is not disturbed."""
+    call, there = AWAITED[name]
+
+    async def main(turn):
+        writer = Writer()
+        writer.write(there)
+        reader = aio.reader(writer.buffer)
+        coroutine = call(reader)
+        refused = refused_once(lambda _: coroutine.send(None), None, turn)
+        coroutine.close()
+        assert writer.info()["waiting_readers"] == 0
+        task = asyncio.ensure_future(call(reader))
+        await asyncio.sleep(0)
+        assert writer.info()["waiting_readers"] == 1
+        writer.write(b"rest!"[len(there) :] + b"\n")
+        writer.close()
+        assert len(await task) > 0
+        return refused
+
+    refusals = 0
+    for turn in range(60):
+        refusals += asyncio.run(main(turn))
+    assert refusals
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_refused_while_a_loop_is_given_its_waker(first):
+    async def main(turn):
+        if not first:
+            aio._waker(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        refused = refused_once(lambda _: aio._waker(loop), None, turn)
+        waker = aio._waker(loop)
+        assert aio._waker(loop) is waker
+        return refused
+
+    refusals = sum(asyncio.run(main(turn)) for turn in range(60))
+    assert refusals if first else refusals < 60
