@@ -73,6 +73,17 @@ claim(callback *call, callback_state as)
     return atomic_compare_exchange_strong(&call->state, &expected, (int)as);
 }
 
+/* The answer is there, or none will come. */
+static void
+tell_answered(callback *call)
+{
+    if (call->on_loop) {
+        (void)stream_pending_post(&call->pending);
+    } else {
+        platform_event_set(&call->event);
+    }
+}
+
 static void
 destroy_handle(ErlNifEnv *env, void *object)
 {
@@ -82,7 +93,7 @@ destroy_handle(ErlNifEnv *env, void *object)
         return;
     }
     if (claim(call, CALLBACK_LOST)) {
-        platform_event_set(&call->event);
+        tell_answered(call);
     }
     callback_release(call);
 }
@@ -203,21 +214,21 @@ send_request(callback *call)
 }
 
 /* {erlpy, abandon, Id} */
-void
+bool
 callback_abandon(callback *call)
 {
     ErlNifPid server;
-    if (!claim(call, CALLBACK_GONE) || !find_server(&server)) {
-        return;
+    if (!claim(call, CALLBACK_GONE)) {
+        return false;
     }
-    ErlNifEnv *env = enif_alloc_env();
-    if (env == NULL) {
-        return;
+    ErlNifEnv *env = find_server(&server) ? enif_alloc_env() : NULL;
+    if (env != NULL) {
+        nif_send(&server, env,
+                 enif_make_tuple3(env, nif_am.am_erlpy, nif_am.am_abandon,
+                                  enif_make_uint64(env, call->id)));
+        enif_free_env(env);
     }
-    nif_send(&server, env,
-             enif_make_tuple3(env, nif_am.am_erlpy, nif_am.am_abandon,
-                              enif_make_uint64(env, call->id)));
-    enif_free_env(env);
+    return true;
 }
 
 /* ---- The wait ---- */
@@ -413,11 +424,66 @@ callback_call_gil(pyb_state *state, PyObject *name, PyObject *const *args,
     if (answered) {
         result = read_answer(state, call);
     } else if (sent) {
-        callback_abandon(call);
+        (void)callback_abandon(call);
     }
     drop_answer(call);
     callback_release(call);
     return result;
+}
+
+/* ---- A wait of an event loop ---- */
+
+static callback *
+callback_of_pending(stream_pending *pending)
+{
+    return (callback *)(void *)((char *)pending - offsetof(callback, pending));
+}
+
+static bool
+withdraw(stream_pending *pending)
+{
+    return callback_abandon(callback_of_pending(pending));
+}
+
+static void
+destroy_pending(stream_pending *pending)
+{
+    callback *call = callback_of_pending(pending);
+    drop_answer(call);
+    callback_release(call);
+}
+
+/* One reference to the wait is the caller's, one whose who answers or withdraws. */
+stream_pending *
+callback_call_on_loop_gil(pyb_state *state, PyObject *name, PyObject *const *args,
+                          Py_ssize_t nargs, stream_waker *waker, void *user)
+{
+    callback *call = new_callback(state, name, args, nargs);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->on_loop = true;
+    stream_pending_init(&call->pending, waker, user);
+    stream_pending_share(&call->pending);
+    call->pending.withdraw = withdraw;
+    call->pending.lapse = NULL;
+    call->pending.destroy = destroy_pending;
+    if (send_request(call)) {
+        return &call->pending;
+    }
+    call->pending.user = NULL;
+    stream_pending_cancel(&call->pending);
+    return NULL;
+}
+
+PyObject *
+callback_result_gil(pyb_state *state, stream_pending *pending)
+{
+    if (pending->withdraw != withdraw) {
+        PyErr_SetString(PyExc_TypeError, "result() is for calls");
+        return NULL;
+    }
+    return read_answer(state, callback_of_pending(pending));
 }
 
 /* ---- The process that runs the function ---- */
@@ -464,7 +530,7 @@ write_answer(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
             call->answer = enif_make_copy(call->answer_env, argv[1]);
         }
         atomic_store(&call->state, CALLBACK_ANSWERED);
-        platform_event_set(&call->event);
+        tell_answered(call);
     }
     return nif_am.am_ok;
 }

@@ -17,6 +17,9 @@
  * The thread holds one reference; the term `Call` holds another through a resource
  * whose destructor says that nobody can answer any more, so no thread waits in vain
  * whatever process is killed.
+ *
+ * erlang.aio.call() is the same without a thread: a wait of an event loop (waker.h) is
+ * over with the answer, and GONE when it is withdrawn.
  */
 #ifndef ERLPY_CALLBACK_H
 #define ERLPY_CALLBACK_H
@@ -28,6 +31,7 @@
 #include <stdint.h>
 
 #include "../stream/platform.h"
+#include "../stream/waker.h"
 
 struct executor;
 struct job;
@@ -38,6 +42,10 @@ typedef struct callback {
     uint64_t id;
     platform_event event; /* look again; cleared by the thread alone */
     bool large;           /* the arguments: set once */
+    /* erlang.aio.call: a loop's wait for the answer, which has the reference of the
+     * thread, instead of the event. */
+    bool on_loop;
+    stream_pending pending;
     /* {Name, Args}, until it is taken: whoever exchanges it for NULL frees it. */
     _Atomic(ErlNifEnv *) request_env;
     ERL_NIF_TERM request;
@@ -63,14 +71,20 @@ callback *callback_of_term(ErlNifEnv *env, ERL_NIF_TERM term);
 /* Has its thread look again whether there is something to do. */
 void callback_wake(callback *call);
 /* Kills the process that works for the call, as nobody will wait for it any more.  The
- * thread is not woken. */
-void callback_abandon(callback *call);
+ * thread is not woken.  False: it has an answer, or will have it now. */
+bool callback_abandon(callback *call);
 
 int callback_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 
 /* erlang.call() of the host table. */
 PyObject *callback_call_gil(pyb_state *state, PyObject *name, PyObject *const *args,
                             Py_ssize_t nargs);
+
+/* erlang.aio.call(), likewise. */
+stream_pending *callback_call_on_loop_gil(pyb_state *state, PyObject *name,
+                                          PyObject *const *args, Py_ssize_t nargs,
+                                          stream_waker *waker, void *user);
+PyObject *callback_result_gil(pyb_state *state, stream_pending *pending);
 
 /* py_nif:callback_take(Call) */
 ERL_NIF_TERM callback_take_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

@@ -177,7 +177,7 @@ executor__cancel(executor *ex, job *j, bool again)
         event_loop_wake(loop);
     }
     if (abandoned != NULL) {
-        callback_abandon(abandoned);
+        (void)callback_abandon(abandoned);
         callback_release(abandoned);
     }
     if (running && !parked) {

@@ -139,6 +139,8 @@ host_table(void)
         .atom = host_atom,
         .describe = host_describe,
         .call = callback_call_gil,
+        .call_on_loop = callback_call_on_loop_gil,
+        .call_result = callback_result_gil,
         .message = message_of_object_gil,
         .wait_begin = executor_wait_begin,
         .wait_end = executor_wait_end,

@@ -104,6 +104,8 @@ pyb__parse_size(const char *function, const char *name, PyObject *const *args,
 bool pyb__forked(void);
 /* There: -1 with RuntimeError; else 0. */
 int pyb__refuse_forked(void);
+/* Who can call the Erlang function of this name, or NULL with an exception. */
+const pyb_host *pyb__host_for_call(pyb_state *state, PyObject *name);
 
 /* ---- access.c: lock, wait, copy, consume --------------------------------- */
 

@@ -93,6 +93,23 @@ PyDoc_STRVAR(send_doc,
              "Raises RuntimeError outside of an Erlang node, and in a child of it\n"
              "after os.fork().");
 
+const pyb_host *
+pyb__host_for_call(pyb_state *state, PyObject *name)
+{
+    if (!PyUnicode_Check(name) && pyb_atom_name(state, name) == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "call() argument 'name' must be a str or an Atom, not %.200s",
+                     Py_TYPE(name)->tp_name);
+        return NULL;
+    }
+    const pyb_host *host = pyb_get_host();
+    if (host == NULL || host->call == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "no Erlang node to call");
+        return NULL;
+    }
+    return pyb__refuse_forked() < 0 ? NULL : host;
+}
+
 static PyObject *
 module_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -102,21 +119,8 @@ module_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                         "call() missing required argument 'name' (pos 1)");
         return NULL;
     }
-    if (!PyUnicode_Check(args[0]) && pyb_atom_name(state, args[0]) == NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "call() argument 'name' must be a str or an Atom, not %.200s",
-                     Py_TYPE(args[0])->tp_name);
-        return NULL;
-    }
-    const pyb_host *host = pyb_get_host();
-    if (host == NULL || host->call == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "no Erlang node to call");
-        return NULL;
-    }
-    if (pyb__refuse_forked() < 0) {
-        return NULL;
-    }
-    return host->call(state, args[0], args + 1, nargs - 1);
+    const pyb_host *host = pyb__host_for_call(state, args[0]);
+    return host != NULL ? host->call(state, args[0], args + 1, nargs - 1) : NULL;
 }
 
 PyDoc_STRVAR(

@@ -18,6 +18,7 @@
 
 #include "../stream/channel.h"
 #include "../stream/stream.h"
+#include "../stream/waker.h"
 
 /* A pid or reference: opaque to Python.  `word` is the host's own immediate form, or
  * 0; `external` is the external term format as bytes, or NULL when word is enough.
@@ -87,6 +88,13 @@ typedef struct pyb_host {
      * under `name` (a str or an Atom).  Waits without the GIL. */
     PyObject *(*call)(pyb_state *state, PyObject *name, PyObject *const *args,
                       Py_ssize_t nargs);
+    /* The same for an event loop: a wait that is over with the answer, and then the
+     * result.  Returns owned: stream_pending_cancel(), or _release() once it is told.
+     */
+    stream_pending *(*call_on_loop)(pyb_state *state, PyObject *name,
+                                    PyObject *const *args, Py_ssize_t nargs,
+                                    stream_waker *waker, void *user);
+    PyObject *(*call_result)(pyb_state *state, stream_pending *pending);
     /* A message of anything that converts, for Channel.put(); NULL with an exception
      * set.  Returns owned: base.release(). */
     pyb_message *(*message)(pyb_state *state, PyObject *object);

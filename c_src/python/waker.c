@@ -124,6 +124,24 @@ wait_done(PyObject *self, PyObject *Py_UNUSED(ignored))
     return wait_cancel(self, NULL);
 }
 
+PyDoc_STRVAR(wait_result_doc, "result($self, /)\n--\n\nThat of a call, which is over.");
+
+static PyObject *
+wait_result(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    pyb_wait *wait = (pyb_wait *)self;
+    const pyb_host *host = pyb_get_host();
+    if (!wait->told || wait->pending == NULL || host == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "there is no result");
+        return NULL;
+    }
+    stream_pending *pending = wait->pending;
+    wait->pending = NULL;
+    PyObject *result = host->call_result(pyb__state_of(self), pending);
+    stream_pending_release(pending);
+    return result;
+}
+
 static int
 wait_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -154,6 +172,7 @@ wait_dealloc(PyObject *self)
 static PyMethodDef wait_methods[] = {
     {"cancel", wait_cancel, METH_NOARGS, wait_cancel_doc},
     {"done", wait_done, METH_NOARGS, wait_done_doc},
+    {"result", wait_result, METH_NOARGS, wait_result_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -362,6 +381,34 @@ waker_wait_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
                                            wait, &wait->pending));
 }
 
+/* call(future, name, *args) */
+PyDoc_STRVAR(waker_call_doc,
+             "call($self, future, name, /, *args)\n--\n\n"
+             "Call an Erlang function; resolve the future when it has answered.\n\n"
+             "Returns a Wait with result().");
+
+static PyObject *
+waker_call(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    pyb_state *state = pyb__state_of(self);
+    if (nargs < 2) {
+        PyErr_SetString(PyExc_TypeError, "call() takes at least 2 arguments");
+        return NULL;
+    }
+    const pyb_host *host = pyb__host_for_call(state, args[1]);
+    pyb_wait *wait = host != NULL ? new_wait(self, args[0]) : NULL;
+    if (wait == NULL) {
+        return NULL;
+    }
+    wait->pending = host->call_on_loop(state, args[1], args + 2, nargs - 2,
+                                       ((pyb_waker *)self)->waker, wait);
+    if (wait->pending == NULL) {
+        Py_DECREF(wait);
+        return NULL;
+    }
+    return armed_wait(self, wait, STREAM_AGAIN);
+}
+
 /* A future that is done is one whose task was cancelled. */
 static int
 resolve(const pyb_state *state, PyObject *future)
@@ -429,6 +476,7 @@ waker_drain(PyObject *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef waker_methods[] = {
+    {"call", (PyCFunction)(void (*)(void))waker_call, METH_FASTCALL, waker_call_doc},
     {"drain", waker_drain, METH_NOARGS, drain_doc},
     {"fileno", waker_fileno, METH_NOARGS, waker_fileno_doc},
     {"wait_buffer", (PyCFunction)(void (*)(void))waker_wait_buffer, METH_FASTCALL,

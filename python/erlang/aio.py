@@ -1,4 +1,4 @@
-"""Buffers in asyncio: what waits for Erlang is awaited, and nothing polls.
+"""Buffers and calls in asyncio: what waits for Erlang is awaited, and nothing polls.
 
     from erlang import aio
 
@@ -23,7 +23,7 @@ from _erlang import (
     nonblocking,
 )
 
-__all__ = ["StreamReader", "reader"]
+__all__ = ["StreamReader", "call", "reader"]
 
 DEFAULT_LIMIT = 2**16
 _LONGEST = 2**62
@@ -70,6 +70,22 @@ async def _until(arm, *args):
             wait.cancel()
             raise
         wait.done()
+
+
+async def call(name, /, *args):
+    """erlang.call() for a coroutine: the loop goes on meanwhile, and no thread waits.
+
+    A cancellation kills the Erlang process that works for the call.
+    """
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    wait = _waker(loop).call(future, name, *args)
+    try:
+        await future
+    except BaseException:
+        wait.cancel()
+        raise
+    return wait.result()
 
 
 def reader(buf, limit=DEFAULT_LIMIT):

@@ -1,10 +1,11 @@
 from collections.abc import AsyncIterator
+from typing import Any
 
 from _typeshed import ReadableBuffer
 
-from erlang import BufferAborted, PyBuffer
+from erlang import Atom, BufferAborted, PyBuffer
 
-__all__ = ["StreamReader", "reader"]
+__all__ = ["StreamReader", "call", "reader"]
 
 class StreamReader:
     def __init__(self, buf: PyBuffer, limit: int = 65536) -> None: ...
@@ -22,3 +23,4 @@ class StreamReader:
     async def __anext__(self) -> bytes: ...
 
 def reader(buf: PyBuffer, limit: int = 65536) -> StreamReader: ...
+async def call(name: str | Atom, /, *args: Any) -> Any: ...

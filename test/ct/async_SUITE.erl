@@ -64,6 +64,9 @@ groups() ->
         {chains, [], [
             erlang_call_in_a_coroutine,
             erlang_call_in_a_thread,
+            awaited_erlang_calls,
+            ten_thousand_awaited_erlang_calls,
+            awaited_call_that_fails,
             coroutine_below_a_coroutine,
             chain_of_contexts_and_coroutines,
             chain_that_is_too_deep,
@@ -492,6 +495,52 @@ erlang_call_in_a_thread(_Config) ->
     {ok, 1} = py:call(ct_async, answer, [1, 0.01]),
     Worker ! {value, waited},
     {ok, <<"waited">>} = py:async_await(Ref).
+
+awaited_erlang_calls(_Config) ->
+    ok = py:register_function(double, fun(X) -> 2 * X end),
+    {ok, 6} = py:call(ct_async, call_awaited, [double, 3]),
+    Large = binary:copy(<<"x">>, 3000000),
+    ok = py:register_function(echo, fun(X) -> X end),
+    {ok, [Large, 1]} = py:call(ct_async, call_awaited, [echo, [Large, 1]]),
+    %% On a loop of the code's own, on a worker.
+    {ok, 8} = py:call(ct_async, call_in_own_loop, [double, 4]),
+    {ok, Text} = py:call(ct_async, call_bad, [1]),
+    true = has(Text, "argument 'name'"),
+    %% Coroutines below coroutines take no further loop.
+    ok = py:register_function(below, fun
+        (0) -> 0;
+        (N) ->
+            {ok, Value} = py:call(ct_async, call_awaited, [below, N - 1], #{}, 20000),
+            Value + 1
+    end),
+    {ok, 100} = py:call(ct_async, call_awaited, [below, 100]),
+    1 = loop_threads(),
+    ok = py:register_function(too_deep, fun(N) ->
+        case py:call(ct_async, call_awaited, [too_deep, N + 1], #{}, 20000) of
+            {ok, Value} -> Value;
+            {error, too_deep} -> N
+        end
+    end),
+    {ok, 256} = py:call(ct_async, call_awaited, [too_deep, 1]),
+    ok.
+
+ten_thousand_awaited_erlang_calls(_Config) ->
+    ok = py:register_function(same, fun(X) -> X end),
+    Sum = ?MANY * (?MANY - 1) div 2,
+    {ok, Sum} = py:call(ct_async, call_many, [same, ?MANY]),
+    1 = loop_threads().
+
+awaited_call_that_fails(_Config) ->
+    {error, {<<"ErlangError">>, _, _}} = py:call(ct_async, call_awaited, [nobody]),
+    ok = py:register_function(crash, fun() -> error(on_purpose) end),
+    {error, {<<"ErlangError">>, Text, _}} = py:call(ct_async, call_awaited, [crash]),
+    true = has(Text, "on_purpose"),
+    ok = py:register_function(killed, fun() -> exit(self(), kill), receive never -> ok end end),
+    {error, {<<"ErlangError">>, Killed, _}} = py:call(ct_async, call_awaited, [killed]),
+    true = has(Killed, "killed"),
+    {error, {<<"NotConvertibleError">>, _, _}} =
+        py:eval("__import__('erlang.aio').aio.call('x', object())"),
+    ok.
 
 %% The loop of the outer one waits for the inner one, which has another.
 coroutine_below_a_coroutine(_Config) ->

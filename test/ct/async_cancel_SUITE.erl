@@ -45,7 +45,9 @@ groups() ->
             blocking_read_in_a_child_task,
             other_calls_of_a_blocked_loop,
             erlang_call_in_a_coroutine,
-            erlang_call_in_a_thread
+            erlang_call_in_a_thread,
+            awaited_erlang_call,
+            awaited_erlang_calls_at_a_stop
         ]},
         {stop, [], [
             stop_with_a_thousand_tasks,
@@ -374,6 +376,34 @@ erlang_call_in_a_thread(_Config) ->
     true = is_process_alive(Worker),
     Worker ! {value, 1},
     ok = eventually(fun() -> erlpy_ct:workers() =:= [] end).
+
+%% Its process goes with the task.
+awaited_erlang_call(_Config) ->
+    ok = erlpy_ct:register_waiting(wait),
+    Test = self(),
+    Caller = caller(fun() -> py:call(ct_async, call_watched, [Test, wait], #{}, 300) end),
+    none = told(running),
+    Monitor = monitor(process, erlpy_ct:running(wait)),
+    {error, timeout} = answer_of(Caller),
+    <<"CancelledError">> = told(ended),
+    killed = erlpy_ct:down(Monitor),
+    ok = no_tasks(),
+    %% One that has its answer.
+    Answered = caller(fun() -> py:call(ct_async, call_watched, [Test, wait], #{}, 10000) end),
+    none = told(running),
+    erlpy_ct:running(wait) ! {value, done},
+    <<"returned">> = told(ended),
+    {ok, <<"done">>} = answer_of(Answered).
+
+awaited_erlang_calls_at_a_stop(_Config) ->
+    ok = erlpy_ct:register_waiting(wait),
+    Refs = [py:async_call(ct_async, call_awaited, [wait]) || _ <- lists:seq(1, 100)],
+    Workers = [erlpy_ct:running(wait) || _ <- Refs],
+    {Ms, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+    true = Ms < 1900,
+    [{error, stopped} = py:async_await(Ref, 0) || Ref <- Refs],
+    ok = eventually(fun() -> not lists:any(fun is_process_alive/1, Workers) end),
+    no_loops().
 
 %% ---- Stop --------------------------------------------------------------------------------------
 

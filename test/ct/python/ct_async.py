@@ -9,6 +9,7 @@ import threading
 import types
 
 import erlang
+import erlang.aio
 
 kept = {}
 seen = []
@@ -383,3 +384,29 @@ async def fork_and_exit(status):
     if child == 0:
         raise SystemExit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+# ---- erlang.aio.call ----
+
+
+async def call_awaited(name, *args):
+    return await erlang.aio.call(name, *args)
+
+
+async def call_many(name, count):
+    return sum(await asyncio.gather(*(erlang.aio.call(name, n) for n in range(count))))
+
+
+async def call_watched(pid, name):
+    return await watched(pid, erlang.aio.call(name))
+
+
+def call_in_own_loop(name, *args):
+    return asyncio.run(call_awaited(name, *args))
+
+
+async def call_bad(name):
+    try:
+        await erlang.aio.call(name)
+    except TypeError as error:
+        return str(error)
