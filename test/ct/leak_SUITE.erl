@@ -17,6 +17,10 @@ all() ->
         calls_of_every_kind,
         failing_calls,
         cancelled_calls,
+        messages_both_ways,
+        messages_never_received,
+        channels_of_every_end,
+        waits_for_channels,
         contexts_leave_no_thread,
         start_and_stop_leave_no_thread,
         six_calls
@@ -202,6 +206,77 @@ cancelled_calls(_Config) ->
             N rem 100 =:= 0 andalso py:eval(Context, "1")
         end),
         ok = py_context:destroy(Context)
+    end).
+
+%% ---- Channels --------------------------------------------------------------------------
+
+messages_both_ways(_Config) ->
+    Ref = make_ref(),
+    Count = 100_000,
+    leaves_nothing(Count, fun() ->
+        {ok, Channel} = py_channel:new(#{max_size => 1_000_000}),
+        Bounce = py:spawn_call(ct_channel, bounce, [Channel]),
+        times(Count, fun(N) ->
+            Term = message(N rem 8, Ref, Channel),
+            ok = py_channel:send(Channel, Term),
+            {ok, Term} = py_channel:recv(Channel)
+        end),
+        ok = py_channel:close(Channel),
+        {ok, none} = py:await(Bounce)
+    end).
+
+message(0, _Ref, _Channel) -> 5;
+message(1, _Ref, _Channel) -> <<"sixty-four">>;
+message(2, _Ref, _Channel) -> binary:copy(<<255>>, 1000);
+message(3, _Ref, _Channel) -> binary:copy(<<"x">>, 5000);
+message(4, Ref, _Channel) -> {1, self(), Ref, [<<"text">>], #{2 => 1.5}};
+message(5, _Ref, Channel) -> {Channel, [binary:copy(<<"x">>, 3000)]};
+message(6, _Ref, _Channel) -> [1, 2, 3, {<<"a">>, none, true}];
+message(7, _Ref, _Channel) -> 1 bsl 80.
+
+messages_never_received(_Config) ->
+    Count = 100_000,
+    leaves_nothing(Count, fun() ->
+        times(Count div 100, fun(_) ->
+            {ok, Channel} = py_channel:new(),
+            {ok, Buf} = py_buffer:new(#{high_watermark => 10}),
+            times(50, fun(N) -> ok = py_channel:send(Channel, {N, message(N rem 8, self(), Buf)}) end),
+            {ok, none} = py:call(ct_channel, put_all, [Channel, lists:seq(1, 50)])
+        end)
+    end).
+
+channels_of_every_end(_Config) ->
+    Count = 5_000,
+    leaves_nothing(Count, fun() ->
+        times(Count, fun(N) ->
+            {ok, Channel} = py_channel:new(#{max_size => 10, owner => self(), binaries => view}),
+            ok = py_channel:send(Channel, binary:copy(<<"v">>, 3000)),
+            {error, timeout} = py_channel:send(Channel, second, N rem 2 + 1),
+            Pids = [spawn(fun() -> py_channel:send(Channel, second, infinity) end),
+                    spawn(fun() -> py_channel:recv(Channel) end)],
+            N rem 2 =:= 0 andalso erlang:yield(),
+            end_channel(N rem 4, Channel, Pids)
+        end)
+    end).
+
+end_channel(0, Channel, _Pids) -> py_channel:close(Channel);
+end_channel(1, _Channel, Pids) -> [exit(Pid, kill) || Pid <- Pids];
+end_channel(2, Channel, _Pids) -> {ok, _} = py:call(ct_channel, receive_and_close, [Channel]);
+end_channel(3, Channel, [Pid | _]) -> exit(Pid, kill), py_channel:set_owner(Channel, Pid).
+
+%% Receives that time out, and calls of Python that do.
+waits_for_channels(_Config) ->
+    Count = 10_000,
+    leaves_nothing(Count, fun() ->
+        {ok, Channel} = py_channel:new(),
+        times(Count, fun(N) ->
+            case N rem 10 of
+                0 -> {error, _} = py:call(ct_channel, 'receive', [Channel], #{}, 1);
+                1 -> {error, _} = py:call(ct_channel, 'receive', [Channel, 0.0001]);
+                2 -> {error, timeout} = py_channel:recv(Channel, 1);
+                _ -> {error, timeout} = py_channel:recv(Channel, 0)
+            end
+        end)
     end).
 
 times(0, _Fun) ->

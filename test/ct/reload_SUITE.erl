@@ -58,7 +58,7 @@ answer({Name, Pid, Monitor}) ->
 
 %% A reader on the pool and one on a context, both blocked; two calls in flight, one of
 %% them with a timeout; a call that waits for an Erlang function; a coroutine, and one that
-%% will be cancelled; and two writers that wait for room.
+%% will be cancelled; two writers that wait for room; and all who can wait for a channel.
 begin_work(Tag) ->
     Self = self(),
     {ok, Buf} = py_buffer:new(),
@@ -87,7 +87,8 @@ begin_work(Tag) ->
     Function = receive {in_function, Tag, Pid} -> Pid after 5000 -> ct:fail(no_function) end,
     erlpy_ct:eventually(fun() -> waits(Buf) andalso waits(Other) end),
     #{tag => Tag, buf => Buf, other => Other, context => Context, workers => Workers,
-      function => Function, doomed => Doomed, writers => park_writers()}.
+      function => Function, doomed => Doomed, writers => park_writers(),
+      channel => wait_for_channel()}.
 
 %% The Erlang function that Python waits for.
 await_end(Parent, Tag) ->
@@ -105,6 +106,37 @@ park_writers() ->
     Patient = worker(patient_writer, fun() -> py_buffer:write(Buf, <<"last">>, 50000) end),
     erlpy_ct:eventually(fun() -> parked(Buf) =:= 2 end),
     {Buf, Writer, Patient}.
+
+%% Two senders, a receiver on the pool, and two processes that receive.
+wait_for_channel() ->
+    {ok, Full} = py_channel:new(#{max_size => 10}),
+    ok = py_channel:send(Full, <<"first">>),
+    {ok, Empty} = py_channel:new(),
+    Workers = [
+        worker(sender, fun() -> py_channel:send(Full, <<"second">>, infinity) end),
+        worker(patient_sender, fun() -> py_channel:send(Full, <<"third">>, 50000) end),
+        worker(python_receiver, fun() -> py:call(ct_channel, 'receive', [Empty]) end),
+        worker(receiver, fun() -> py_channel:recv(Empty) end),
+        worker(patient_receiver, fun() -> py_channel:recv(Empty, 50000) end)
+    ],
+    erlpy_ct:eventually(fun() -> all_wait(Full, Empty) end),
+    {Full, Empty, Workers}.
+
+all_wait(Full, Empty) ->
+    #{waiting_senders := Senders} = py_channel:info(Full),
+    #{waiting_receivers := Python, outbox := #{waiting_receivers := Receivers}} =
+        py_channel:info(Empty),
+    {Senders, Python, Receivers} =:= {2, 1, 2}.
+
+end_channel({Full, Empty, [Sender, PatientSender | Receivers]}) ->
+    true = all_wait(Full, Empty),
+    {ok, [_, _, _]} = py:call(ct_channel, receive_some, [Full, 3]),
+    [ok = answer(Worker) || Worker <- [Sender, PatientSender]],
+    ok = py_channel:send(Empty, {<<"to">>, Full}),
+    {ok, none} = py:call(ct_channel, put_all, [Empty, [<<"from">>, <<"from">>]]),
+    [{ok, {<<"to">>, Full}}, {ok, <<"from">>}, {ok, <<"from">>}] =
+        [answer(Worker) || Worker <- Receivers],
+    ok.
 
 parked(Buf) ->
     maps:get(waiting_writers, py_buffer:info(Buf)).
@@ -132,7 +164,8 @@ end_work(Work) ->
     exit(maps:get(doomed, Work), kill),
     receive {ended, <<"CancelledError">>} -> ok after 5000 -> ct:fail(not_cancelled) end,
     ok = py_context:destroy(Context),
-    ok = end_writers(maps:get(writers, Work)).
+    ok = end_writers(maps:get(writers, Work)),
+    ok = end_channel(maps:get(channel, Work)).
 
 %% One after the other, each by what is read.
 end_writers({Buf, Writer, Patient}) ->
@@ -309,7 +342,7 @@ exchanges_beside_traffic(Ebin) ->
     Own = filename:dirname(code:which(py_nif)),
     Stop = atomics:new(1, []),
     Workers = [worker({Fun, N}, fun() -> busy(Fun, Stop, 0) end)
-               || N <- lists:seq(1, 3), Fun <- [call_once, stream_once, context_once]],
+               || N <- lists:seq(1, 3), Fun <- [call_once, stream_once, context_once, channel_once]],
     lists:foreach(
         fun(Next) ->
             true = code:add_patha(Next),
@@ -347,6 +380,19 @@ stream_once(N) ->
     end),
     true = is_pid(Writer),
     {ok, Data} = py:call(ct_buffers, invoke, [Buf, read]),
+    ok.
+
+channel_once(N) ->
+    {ok, Channel} = py_channel:new(#{max_size => 100}),
+    Bounce = py:spawn_call(ct_channel, bounce, [Channel]),
+    Numbers = lists:seq(N, N + 100),
+    Sender = spawn_link(fun() ->
+        [ok = py_channel:send(Channel, {M, [M]}, infinity) || M <- Numbers]
+    end),
+    true = is_pid(Sender),
+    Numbers = [begin {ok, {M, [M]}} = py_channel:recv(Channel, 10_000), M end || _ <- Numbers],
+    ok = py_channel:close(Channel),
+    {ok, none} = py:await(Bounce, 10_000),
     ok.
 
 context_once(_N) ->

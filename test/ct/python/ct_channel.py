@@ -87,6 +87,11 @@ def forget_messages(channel, count):
     gc.collect()
 
 
+def receive_and_close(channel):
+    with channel:
+        return len(channel.receive())
+
+
 def bounce(channel):
     """Everything that comes in goes out again."""
     for message in channel:
