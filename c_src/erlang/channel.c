@@ -11,6 +11,7 @@
 
 #include "atoms.h"
 #include "core.h"
+#include "flat.h"
 #include "nif_env.h"
 #include "shared.h"
 
@@ -274,14 +275,26 @@ send_measured(ErlNifEnv *env, const ERL_NIF_TERM argv[], weight w, uint64_t size
     return answer;
 }
 
+/* What needs no environment of its own.  NULL: it does, or there is no memory. */
+static nif_message *
+small_message(ErlNifEnv *env, ERL_NIF_TERM term)
+{
+    ErlNifBinary binary;
+    uint64_t size_bytes;
+    unsigned char flat[FLAT_MAX_BYTES];
+    if (enif_inspect_binary(env, term, &binary)) {
+        return binary.size <= MESSAGE_MAX_BYTES ? message_of_binary(&binary) : NULL;
+    }
+    size_t size = flat_write(env, term, flat, &size_bytes);
+    return size != 0 ? message_of_flat(flat, size, size_bytes) : NULL;
+}
+
 static ERL_NIF_TERM
-send_binary(ErlNifEnv *env, const ERL_NIF_TERM argv[], const ErlNifBinary *binary,
-            channel_send_fn *send)
+send_message(ErlNifEnv *env, const ERL_NIF_TERM argv[], nif_message *message,
+             channel_send_fn *send)
 {
     ErlNifEnv *before = nif_env_enter(env);
-    nif_message *message = message_of_binary(binary);
-    ERL_NIF_TERM answer = message != NULL ? send(env, argv, message)
-                                          : channel_status_term(env, STREAM_NOMEM);
+    ERL_NIF_TERM answer = send(env, argv, message);
     nif_env_leave(before);
     return answer;
 }
@@ -303,10 +316,9 @@ channel_send_weighed(ErlNifEnv *env, const char *name, int argc,
                      const ERL_NIF_TERM argv[], channel_send_fn *send,
                      ERL_NIF_TERM (*whole)(ErlNifEnv *, int, const ERL_NIF_TERM[]))
 {
-    ErlNifBinary binary;
-    if (enif_inspect_binary(env, argv[1], &binary) &&
-        binary.size <= MESSAGE_MAX_BYTES) {
-        return send_binary(env, argv, &binary, send);
+    nif_message *small = small_message(env, argv[1]);
+    if (small != NULL) {
+        return send_message(env, argv, small, send);
     }
     cargo load = {0};
     uint64_t size_bytes;

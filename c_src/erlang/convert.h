@@ -22,6 +22,8 @@ PyObject *convert_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
 PyObject *convert_to_views(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
 /* A binary's bytes: str when they are UTF-8, else bytes. */
 PyObject *convert_bytes_to_python(const unsigned char *data, size_t size);
+/* One pair of a map into its dict; false with an exception set. */
+bool convert_put_pair(pyb_state *state, PyObject *dict, PyObject *key, PyObject *value);
 /* An atom's text as str (also for true, none and the like), a binary's as str. */
 PyObject *convert_name_to_python(pyb_state *state, ErlNifEnv *env, ERL_NIF_TERM term);
 /* True and *term in `env`, or false with an exception set. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "convert.h"
+#include "flat.h"
 #include "fork.h"
 
 /* So many of each kind are kept for the next ones. */
@@ -59,24 +60,47 @@ bytes_to_python(pyb_state *state, pyb_message *base, bool views)
     return convert_bytes_to_python(message->data, message->size);
 }
 
+static PyObject *
+flat_message_to_python(pyb_state *state, pyb_message *base, bool views)
+{
+    (void)views;
+    return flat_to_python(state, ((bytes_message *)(void *)base)->data);
+}
+
 static nif_message *
-new_bytes(const void *data, size_t size)
+new_bytes(const void *data, size_t size, uint64_t size_bytes)
 {
     bytes_message *message = malloc(sizeof *message + size);
     if (message == NULL) {
         return NULL;
     }
     init_head(&message->head, MESSAGE_BYTES, bytes_to_python);
-    message->head.base.base.size_bytes = weigh_binary(size);
+    message->head.base.base.size_bytes = size_bytes;
     message->size = size;
     memcpy(message->data, data, size);
     return &message->head;
 }
 
+static uint64_t
+size_of_binary(size_t size)
+{
+    return WEIGHT_VERSION_BYTES + WEIGHT_BINARY_BYTES + (uint64_t)size;
+}
+
 nif_message *
 message_of_binary(const ErlNifBinary *binary)
 {
-    return new_bytes(binary->data, binary->size);
+    return new_bytes(binary->data, binary->size, size_of_binary(binary->size));
+}
+
+nif_message *
+message_of_flat(const unsigned char *data, size_t size, uint64_t size_bytes)
+{
+    nif_message *message = new_bytes(data, size, size_bytes);
+    if (message != NULL) {
+        init_head(message, MESSAGE_FLAT, flat_message_to_python);
+    }
+    return message;
 }
 
 /* ---- Terms ---- */
@@ -198,7 +222,7 @@ bytes_of_object_gil(PyObject *object, nif_message **message)
     if (data == NULL || size > MESSAGE_MAX_BYTES) {
         return 0;
     }
-    *message = new_bytes(data, (size_t)size);
+    *message = new_bytes(data, (size_t)size, size_of_binary((size_t)size));
     return 1;
 }
 
@@ -246,7 +270,7 @@ message_release(nif_message *message)
     if (message == NULL || nif_forked()) {
         return;
     }
-    if (message->kind == MESSAGE_BYTES) {
+    if (message->kind == MESSAGE_BYTES || message->kind == MESSAGE_FLAT) {
         free(message);
     } else {
         release_term(term_of(message));
@@ -256,7 +280,7 @@ message_release(nif_message *message)
 bool
 message_is_large(const nif_message *message)
 {
-    return message->kind != MESSAGE_BYTES &&
+    return (message->kind == MESSAGE_OF_ERLANG || message->kind == MESSAGE_OF_PYTHON) &&
            ((const term_message *)(const void *)message)->weight == WEIGHT_LARGE;
 }
 

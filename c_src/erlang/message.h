@@ -2,6 +2,7 @@
  * message.h: the messages in channels, as the node keeps them.
  *
  *   a binary, str or bytes that is not large    its bytes, behind the message
+ *   another small term to Python                likewise, in a form of ours (flat.h)
  *   any other term                              a copy in an environment of its own,
  *                                               large binaries by reference
  *
@@ -22,6 +23,7 @@
 
 typedef enum {
     MESSAGE_BYTES,
+    MESSAGE_FLAT,
     MESSAGE_OF_ERLANG, /* a term that was sent by a process */
     MESSAGE_OF_PYTHON  /* one that was put in Python */
 } message_kind;
@@ -31,7 +33,7 @@ typedef struct nif_message {
     message_kind kind;
 } nif_message;
 
-/* Of the two other kinds. */
+/* Of the two last kinds. */
 typedef struct term_message {
     nif_message head; /* first */
     weight weight;
@@ -46,6 +48,9 @@ typedef struct term_message {
 /* For a channel to Python.  Copies the binary, which has at most MESSAGE_MAX_BYTES.
  * NULL: no memory.  Returns owned: base.base.release(). */
 nif_message *message_of_binary(const ErlNifBinary *binary);
+/* The same of what flat_write() has written. */
+nif_message *message_of_flat(const unsigned char *data, size_t size,
+                             uint64_t size_bytes);
 /* The same of a term that has been weighed; takes the load, also on failure.  By a NIF,
  * in nif_env_enter(). */
 nif_message *message_of_term(ERL_NIF_TERM term, weight w, uint64_t size_bytes,

@@ -273,33 +273,34 @@ read_tuple(reader *r, ERL_NIF_TERM term)
     return tuple;
 }
 
-/* One pair into the dict.  Python may hold two keys equal that Erlang does not. */
+/* Python may hold two keys equal that Erlang does not. */
+bool
+convert_put_pair(pyb_state *state, PyObject *dict, PyObject *key, PyObject *value)
+{
+    Py_ssize_t before = PyDict_GET_SIZE(dict);
+    if (PyDict_SetItem(dict, key, value) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Clear();
+            PyErr_Format(state->not_convertible,
+                         "a map key that Python cannot hash: %.100s",
+                         Py_TYPE(key)->tp_name);
+        }
+        return false;
+    }
+    if (PyDict_GET_SIZE(dict) == before) {
+        PyErr_Format(state->not_convertible,
+                     "a map with two keys that Python holds equal: %.100R", key);
+        return false;
+    }
+    return true;
+}
+
 static bool
 read_pair(reader *r, PyObject *dict, ERL_NIF_TERM key_term, ERL_NIF_TERM value_term)
 {
     PyObject *key = read_term(r, key_term);
     PyObject *value = key != NULL ? read_term(r, value_term) : NULL;
-    bool done = false;
-    if (value == NULL) {
-        goto done;
-    }
-    Py_ssize_t before = PyDict_GET_SIZE(dict);
-    if (PyDict_SetItem(dict, key, value) < 0) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Clear();
-            PyErr_Format(r->state->not_convertible,
-                         "a map key that Python cannot hash: %.100s",
-                         Py_TYPE(key)->tp_name);
-        }
-        goto done;
-    }
-    if (PyDict_GET_SIZE(dict) == before) {
-        PyErr_Format(r->state->not_convertible,
-                     "a map with two keys that Python holds equal: %.100R", key);
-        goto done;
-    }
-    done = true;
-done:
+    bool done = value != NULL && convert_put_pair(r->state, dict, key, value);
     Py_XDECREF(key);
     Py_XDECREF(value);
     return done;

@@ -15,19 +15,9 @@
 /* Looking at most terms needs no more. */
 #define FEW_TERMS 32
 
-/* Sizes of the external format. */
-#define VERSION_BYTES   1 /* once */
-#define ATOM_BYTES      3 /* and its name */
-#define FLOAT_BYTES     9
-#define BIG_BYTES       3 /* and the magnitude */
-#define BINARY_BYTES    5 /* and the content */
-#define LIST_BYTES      5
-#define NIL_BYTES       1
-#define STRING_BYTES    3 /* and the characters */
-#define MAP_BYTES       5
-#define PID_BYTES       32 /* the name of the node has about 13 */
-#define PORT_BYTES      28
-#define REFERENCE_BYTES 38
+#define LIST_BYTES   5 /* and the elements */
+#define NIL_BYTES    1
+#define STRING_BYTES 3 /* and the characters */
 /* A list of more characters, or of anything else, is no string. */
 #define MAX_STRING 65535
 #define NO_STRING  UINT32_MAX
@@ -101,10 +91,39 @@ add_encoded(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
     return true;
 }
 
-static unsigned
-magnitude_bytes(uint64_t magnitude)
+uint64_t
+weight_of_atom(size_t length)
 {
-    return (71 - (unsigned)__builtin_clzll(magnitude | 1)) / 8;
+    return 3 + (uint64_t)length;
+}
+
+uint64_t
+weight_of_integer(int64_t value)
+{
+    if (value >= 0 && value <= UINT8_MAX) {
+        return 2;
+    }
+    if (value >= INT32_MIN && value <= INT32_MAX) {
+        return 5;
+    }
+    uint64_t magnitude = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    return 3 + (71 - (unsigned)__builtin_clzll(magnitude)) / 8;
+}
+
+uint64_t
+weight_of_tuple(int arity)
+{
+    return arity <= UINT8_MAX ? 2 : 5;
+}
+
+uint64_t
+weight_of_list(uint64_t count, bool string, uint64_t bytes)
+{
+    if (count == 0) {
+        return NIL_BYTES;
+    }
+    return string && count <= MAX_STRING ? STRING_BYTES + count
+                                         : LIST_BYTES + bytes + NIL_BYTES;
 }
 
 static bool
@@ -114,14 +133,7 @@ add_integer(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
     if (!enif_get_int64(env, term, &value)) {
         return add_encoded(env, term, s);
     }
-    if (value >= 0 && value <= UINT8_MAX) {
-        s->bytes += 2;
-    } else if (value >= INT32_MIN && value <= INT32_MAX) {
-        s->bytes += 5;
-    } else {
-        uint64_t magnitude = value < 0 ? -(uint64_t)value : (uint64_t)value;
-        s->bytes += BIG_BYTES + magnitude_bytes(magnitude);
-    }
+    s->bytes += weight_of_integer(value);
     return true;
 }
 
@@ -132,7 +144,7 @@ add_atom(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
     if (!enif_get_atom_length(env, term, &length, ERL_NIF_LATIN1)) {
         return add_encoded(env, term, s);
     }
-    s->bytes += ATOM_BYTES + length;
+    s->bytes += weight_of_atom(length);
     return true;
 }
 
@@ -143,7 +155,7 @@ add_bitstring(ErlNifEnv *env, ERL_NIF_TERM term, scale *s)
     if (!enif_inspect_binary(env, term, &binary)) {
         return add_encoded(env, term, s);
     }
-    s->bytes += BINARY_BYTES + binary.size;
+    s->bytes += WEIGHT_BINARY_BYTES + binary.size;
     return true;
 }
 
@@ -173,26 +185,26 @@ add_size(ErlNifEnv *env, const pending *next, ErlNifTermType type, scale *s)
     case ERL_NIF_TERM_TYPE_BITSTRING:
         return add_bitstring(env, next->term, s);
     case ERL_NIF_TERM_TYPE_FLOAT:
-        s->bytes += FLOAT_BYTES;
+        s->bytes += WEIGHT_FLOAT_BYTES;
         return true;
     case ERL_NIF_TERM_TYPE_LIST:
         add_nil(next, s);
         return true;
     case ERL_NIF_TERM_TYPE_TUPLE:
         enif_get_tuple(env, next->term, &arity, &elements);
-        s->bytes += arity <= UINT8_MAX ? 2 : 5;
+        s->bytes += weight_of_tuple(arity);
         return true;
     case ERL_NIF_TERM_TYPE_MAP:
-        s->bytes += MAP_BYTES;
+        s->bytes += WEIGHT_MAP_BYTES;
         return true;
     case ERL_NIF_TERM_TYPE_PID:
-        s->bytes += PID_BYTES;
+        s->bytes += WEIGHT_PID_BYTES;
         return true;
     case ERL_NIF_TERM_TYPE_PORT:
-        s->bytes += PORT_BYTES;
+        s->bytes += WEIGHT_PORT_BYTES;
         return true;
     case ERL_NIF_TERM_TYPE_REFERENCE:
-        s->bytes += REFERENCE_BYTES;
+        s->bytes += WEIGHT_REFERENCE_BYTES;
         return true;
     default:
         return add_encoded(env, next->term, s);
@@ -333,7 +345,7 @@ weigh_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes)
     scale s = {
         .budget = MAX_TERMS, .max_depth = MAX_DEPTH, .found = found, .measures = true};
     weight w = read_scale(env, term, &s);
-    *bytes = VERSION_BYTES + s.bytes;
+    *bytes = WEIGHT_VERSION_BYTES + s.bytes;
     return w;
 }
 
@@ -346,12 +358,6 @@ measure_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes
                .measures = true,
                .encodes = true};
     count(env, term, &s);
-    *bytes = VERSION_BYTES + s.bytes;
+    *bytes = WEIGHT_VERSION_BYTES + s.bytes;
     return !s.no_memory;
-}
-
-uint64_t
-weigh_binary(size_t size)
-{
-    return VERSION_BYTES + BINARY_BYTES + (uint64_t)size;
 }

@@ -31,7 +31,23 @@ bool weigh_cargo(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found);
  * measured by making the external format counts as large. */
 weight weigh_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes);
 bool measure_message(ErlNifEnv *env, ERL_NIF_TERM term, cargo *found, uint64_t *bytes);
-/* The size of a message that is a binary. */
-uint64_t weigh_binary(size_t size);
+
+/* ---- Sizes ------------------------------------------------------------------------
+ */
+
+#define WEIGHT_VERSION_BYTES   1 /* of a message, beside its term */
+#define WEIGHT_FLOAT_BYTES     9
+#define WEIGHT_BINARY_BYTES    5  /* and the content */
+#define WEIGHT_MAP_BYTES       5  /* and the keys and values */
+#define WEIGHT_PID_BYTES       32 /* the name of the node has about 13 */
+#define WEIGHT_PORT_BYTES      28
+#define WEIGHT_REFERENCE_BYTES 38
+
+uint64_t weight_of_atom(size_t length);
+uint64_t weight_of_integer(int64_t value);
+/* And the elements. */
+uint64_t weight_of_tuple(int arity);
+/* With the elements, which come to `bytes`; `string`: all are characters. */
+uint64_t weight_of_list(uint64_t count, bool string, uint64_t bytes);
 
 #endif

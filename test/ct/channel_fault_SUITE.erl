@@ -14,7 +14,7 @@ suite() ->
 
 all() ->
     [{group, senders}, {group, receivers}, {group, python}, {group, owners},
-     {group, abandoning}, {group, runtime}, {group, schedulers}, six_calls].
+     {group, abandoning}, {group, runtime}, six_calls].
 
 groups() ->
     [
@@ -32,8 +32,7 @@ groups() ->
         {abandoning, [], [last_term_dies_with_its_process, abandoned_python_wakes,
                           pending_call_holds, message_holds, own_term_in_a_message]},
         {runtime, [], [stop_ends_those_who_wait, stop_leaves_the_messages,
-                       purge_while_processes_wait, without_python, forked_child]},
-        {schedulers, [], [large_terms_hold_no_scheduler, large_terms_from_python]}
+                       purge_while_processes_wait, without_python, forked_child]}
     ].
 
 init_per_suite(Config) ->
@@ -534,44 +533,6 @@ forked_child(_Config) ->
         py:call(ct_channel, attempts_in_a_child, [Channel]),
     1 = call('receive', [Channel]),
     {ok, 2} = py_channel:recv(Channel, 0).
-
-%% ---- Schedulers ------------------------------------------------------------------------
-
-%% In the best of several runs: what holds a scheduler does so in each of them.
-no_gap(Fun) ->
-    Gaps = [begin
-        erlpy_ct:collect(),
-        {Gap, _} = erlpy_ct:ticker(Fun),
-        Gap
-    end || _ <- lists:seq(1, 5)],
-    ct:pal("~p ms", [Gaps]),
-    true = lists:min(Gaps) < 50.
-
-large_terms_hold_no_scheduler(_Config) ->
-    Large = [{N, <<"text">>, #{n => N}} || N <- lists:seq(1, 500_000)],
-    no_gap(fun() ->
-        Channel = new(#{max_size => 10}),
-        ok = py_channel:send(Channel, Large),
-        Sender = spawn_link(fun() -> py_channel:send(Channel, Large, 100_000) end),
-        ok = waiting(Channel, inbox, waiting_senders, 1),
-        unlink(Sender),
-        exit(Sender, kill),
-        py_channel:close(Channel)
-    end).
-
-%% It is handed over, not copied.
-large_terms_from_python(_Config) ->
-    Channel = new(),
-    Count = 1_000_000,
-    no_gap(fun() ->
-        {ok, none} = py:eval("c.put([(i, 'text') for i in range(n)])", #{c => Channel, n => Count}),
-        Self = self(),
-        Pid = spawn_link(fun() ->
-            {ok, [{0, _} | _]} = py_channel:recv(Channel),
-            Self ! {self(), taken}
-        end),
-        receive {Pid, taken} -> ok end
-    end).
 
 six_calls(_Config) ->
     erlpy_ct:still_works().

@@ -29,6 +29,9 @@ all() ->
         large_arguments,
         large_results,
         deep_arguments,
+        large_messages,
+        large_messages_from_python,
+        large_message_that_waits,
         many_contexts_come_and_go,
         six_calls
     ].
@@ -81,6 +84,9 @@ read_while_writing(Config) -> there(run_read_while_writing, Config).
 large_arguments(Config) -> there(run_large_arguments, Config).
 large_results(Config) -> there(run_large_results, Config).
 deep_arguments(Config) -> there(run_deep_arguments, Config).
+large_messages(Config) -> there(run_large_messages, Config).
+large_messages_from_python(Config) -> there(run_large_messages_from_python, Config).
+large_message_that_waits(Config) -> there(run_large_message_that_waits, Config).
 many_contexts_come_and_go(Config) -> there(run_many_contexts_come_and_go, Config).
 
 %% In one run of Fun the ticker never waits longer than it may.
@@ -199,6 +205,32 @@ run_large_results(_Config) ->
 run_deep_arguments(_Config) ->
     Deep = lists:foldl(fun(_, In) -> [In] end, [], lists:seq(1, 1_000_000)),
     no_gap(fun() -> {error, {not_convertible, _}} = py:call(builtins, len, [Deep]) end).
+
+run_large_messages(_Config) ->
+    List = lists:seq(1, 1_000_000),
+    Deep = lists:foldl(fun(_, In) -> [In] end, [], lists:seq(1, 300_000)),
+    no_gap(fun() ->
+        {ok, Channel} = py_channel:new(),
+        ok = py_channel:send(Channel, List),
+        ok = py_channel:send(Channel, Deep),
+        ok = py_channel:send(Channel, fun() -> {List, Deep} end),
+        {ok, 1_000_000} = py:eval("len(c.receive())", #{c => Channel})
+    end).
+
+%% They are handed over, not copied.
+run_large_messages_from_python(_Config) ->
+    {ok, Channel} = py_channel:new(),
+    no_gap(fun() ->
+        {ok, none} = py:eval("c.put(list(range(1_000_000)))", #{c => Channel}),
+        {ok, List} = py_channel:recv(Channel),
+        1_000_000 = length(List)
+    end).
+
+run_large_message_that_waits(_Config) ->
+    List = lists:seq(1, 1_000_000),
+    {ok, Channel} = py_channel:new(#{max_size => 10}),
+    ok = py_channel:send(Channel, <<"first">>),
+    no_gap(fun() -> {error, timeout} = py_channel:send(Channel, List, 10) end).
 
 run_many_contexts_come_and_go(_Config) ->
     no_gap(fun() ->
