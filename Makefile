@@ -109,7 +109,8 @@ xref: all
 check-docs: all
 	@python=$$(tools/find-python '$(PYTHON)') && status=0; \
 	    "$$python" test/docs/run.py || status=1; \
-	    "$$python" test/docs/examples.py || status=1; exit $$status
+	    "$$python" test/docs/examples.py || status=1; \
+	    "$$python" test/docs/cases.py || status=1; exit $$status
 
 check-install:
 	@test/install/run

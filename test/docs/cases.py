@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Looks for every test that docs/reliability.md names, in the last column of its tables.
+
+`a_SUITE:case` is a case of Common Test, and so are the names after it until the next
+suite; `test_a.py` a file of pytest; `unit_*` and `stress_*` are tests of the stream.  A
+star stands for anything.
+"""
+
+import fnmatch
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/reliability.md"
+COMMAND = re.compile(r"make \w+$")
+CASE = re.compile(r"^([a-z]\w*)\(", re.MULTILINE)
+STREAM_TEST = re.compile(r"^TEST\((\w+), (\w+)\)", re.MULTILINE)
+
+
+def cases_of(suite):
+    path = ROOT / "test/ct" / (suite + ".erl")
+    return set(CASE.findall(path.read_text(encoding="utf-8"))) if path.exists() else set()
+
+
+def stream_tests():
+    text = (ROOT / "test/stream/list.h").read_text(encoding="utf-8")
+    return {f"{group}_{name}" for group, name in STREAM_TEST.findall(text)} | {"oom"}
+
+
+def is_there(name, suite):
+    if name.endswith(".py"):
+        return (ROOT / "test/python" / name).exists()
+    if name.endswith("_SUITE"):
+        return bool(cases_of(name))
+    if COMMAND.match(name) or fnmatch.filter(stream_tests(), name):
+        return True
+    return suite is not None and bool(fnmatch.filter(cases_of(suite), name))
+
+
+def missing():
+    """(names that were looked for, those that are not there)."""
+    count, unknown = 0, []
+    for number, line in enumerate(PAGE.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.startswith("| ") or line.startswith("| what "):
+            continue
+        suite = None
+        for name in re.findall(r"`([^`]+)`", line.split(" | ")[-1]):
+            if ":" in name:
+                suite, name = name.split(":")
+            count += 1
+            if not is_there(name, suite):
+                unknown.append(f"docs/reliability.md:{number}: no test {name}")
+    return count, unknown
+
+
+def main():
+    count, unknown = missing()
+    print("\n".join(unknown + [f"{count - len(unknown)} passed, {len(unknown)} failed"]))
+    return 1 if unknown or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
