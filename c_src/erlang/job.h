@@ -90,7 +90,7 @@ typedef struct job {
     struct executor *home; /* JOB_LOOPING: a reference */
     task_state task;       /* JOB_LOOPING: the executor's, under its lock */
     struct job *next_due;  /* in the inbox of the loop, under the lock of that */
-    bool due;              /* it is there */
+    bool due;              /* it is there, or taken and not looked at yet; likewise */
 } job;
 
 int job_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);

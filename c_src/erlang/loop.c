@@ -26,6 +26,12 @@ event_loop_release(event_loop *loop)
         atomic_fetch_sub_explicit(&loop->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    /* Cancels that came too late. */
+    event_loop_collect(loop);
+    job *j;
+    while ((j = event_loop_next_due(loop)) != NULL) {
+        job_release(j);
+    }
     platform_notifier_close(&loop->notifier);
     stream_token_destroy(&loop->token);
     pthread_mutex_destroy(&loop->lock);
@@ -64,21 +70,37 @@ event_loop_wake(event_loop *loop)
     event_loop_release(loop);
 }
 
-job *
-event_loop_take_due(event_loop *loop)
+void
+event_loop_collect(event_loop *loop)
 {
     platform_notifier_clear(&loop->notifier);
     pthread_mutex_lock(&loop->lock);
-    job *first = loop->first_due;
-    loop->first_due = loop->last_due = NULL;
-    for (job *j = first; j != NULL; j = j->next_due) {
-        j->due = false;
+    if (loop->first_due != NULL) {
+        job **at = &loop->first_taken;
+        while (*at != NULL) {
+            at = &(*at)->next_due;
+        }
+        *at = loop->first_due;
+        loop->first_due = loop->last_due = NULL;
     }
     if (loop->state == LOOP_TAKING) {
         stream_token_clear(&loop->token);
     }
     pthread_mutex_unlock(&loop->lock);
-    return first;
+}
+
+/* Only from here on it may come into the inbox again, by the same link. */
+job *
+event_loop_next_due(event_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    job *j = loop->first_taken;
+    if (j != NULL) {
+        loop->first_taken = j->next_due;
+        j->due = false;
+    }
+    pthread_mutex_unlock(&loop->lock);
+    return j;
 }
 
 void
@@ -393,7 +415,8 @@ event_loop_wait_end(void)
         return;
     }
     pthread_mutex_lock(&loop->lock);
-    if (loop->first_due != NULL || loop->state != LOOP_TAKING) {
+    if (loop->first_due != NULL || loop->first_taken != NULL ||
+        loop->state != LOOP_TAKING) {
         stream_token_raise(&loop->token);
     }
     pthread_mutex_unlock(&loop->lock);

@@ -51,6 +51,7 @@ typedef struct event_loop {
     loop_state state;
     size_t calls;
     job *first_due, *last_due; /* the inbox; a reference to each */
+    job *first_taken;          /* from there, and not looked at yet; likewise */
 
     runner *run;  /* its thread's */
     void *python; /* the asyncio loop, borrowed while that runs; with the GIL */
@@ -73,8 +74,10 @@ void event_loop_wake(event_loop *loop);
 /* Puts the job into the inbox, unless it is there; `cancel`: a wait of ours that its
  * thread is in ends.  To be followed by a wake. */
 void event_loop_post(event_loop *loop, job *j, bool cancel);
-/* The inbox, in order, linked by next_due, with a reference to each; empties it. */
-job *event_loop_take_due(event_loop *loop);
+/* For its thread: takes what is in the inbox, and then in order one after the other,
+ * with a reference; NULL: no more. */
+void event_loop_collect(event_loop *loop);
+job *event_loop_next_due(event_loop *loop);
 /* One call less. */
 void event_loop_call_ended(event_loop *loop);
 /* True when the loop is to end; with `finally` only when it has no calls. */

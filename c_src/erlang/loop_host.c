@@ -26,7 +26,6 @@ typedef struct loop_call {
 typedef struct loop_host {
     PyObject_HEAD
     event_loop *loop; /* a reference */
-    job *due;         /* taken from the inbox, with a reference to each */
     char uvloop;
 } loop_host;
 
@@ -335,15 +334,10 @@ host_fileno(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 host_collect(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    loop_host *host = (loop_host *)self;
     if (nif_forked()) {
         nif_fork_end_child_gil();
     }
-    job **at = &host->due;
-    while (*at != NULL) {
-        at = &(*at)->next_due;
-    }
-    *at = event_loop_take_due(host->loop);
+    event_loop_collect(((loop_host *)self)->loop);
     Py_RETURN_NONE;
 }
 
@@ -351,10 +345,9 @@ host_collect(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 host_next(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    loop_host *host = (loop_host *)self;
-    while (host->due != NULL) {
-        job *j = host->due;
-        host->due = j->next_due;
+    event_loop *loop = ((loop_host *)self)->loop;
+    job *j;
+    while ((j = event_loop_next_due(loop)) != NULL) {
         PyObject *call = Py_XNewRef(j->call);
         job_release(j);
         if (call != NULL) {
@@ -451,7 +444,6 @@ new_host(event_loop *loop)
     loop_host *host = type != NULL ? PyObject_New(loop_host, type) : NULL;
     if (host != NULL) {
         host->loop = event_loop_share(loop);
-        host->due = NULL;
         host->uvloop = loop->uvloop;
     }
     return (PyObject *)host;
@@ -487,9 +479,9 @@ event_loop_serve_gil(event_loop *loop)
 void
 event_loop_fail_due_gil(event_loop *loop, PyObject *exception)
 {
-    job *due = event_loop_take_due(loop), *next;
-    for (; due != NULL; due = next) {
-        next = due->next_due;
+    job *due;
+    event_loop_collect(loop);
+    while ((due = event_loop_next_due(loop)) != NULL) {
         PyObject *call = Py_XNewRef(due->call);
         PyObject *done =
             call != NULL ? PyObject_CallMethod(call, "fail", "O", exception) : NULL;

@@ -32,6 +32,7 @@ groups() ->
             interrupt_cancels_those_of_the_context,
             interrupt_again,
             interrupt_many,
+            interrupts_without_end,
             destroy_cancels,
             dropped_context_goes_on,
             race_of_answers_and_timeouts
@@ -257,6 +258,26 @@ interrupt_many(_Config) ->
     [{error, interrupted} = py:async_await(Ref, 5000) || Ref <- Refs],
     ok = no_tasks(),
     ok = py_context:destroy(Context).
+
+%% The loop hears of a call again while it goes through those that it has heard of.
+interrupts_without_end(_Config) ->
+    {ok, Context} = py_context:new(),
+    Stormers = [spawn_link(fun() -> storm(Context) end) || _ <- [1, 2, 3]],
+    [ok = each_is_answered_once(Context) || _ <- lists:seq(1, 150)],
+    [begin unlink(Pid), exit(Pid, kill) end || Pid <- Stormers],
+    ok = no_tasks(),
+    ok = py_context:destroy(Context).
+
+storm(Context) ->
+    ok = py:interrupt(Context),
+    receive after 1 -> storm(Context) end.
+
+each_is_answered_once(Context) ->
+    Refs = [py:async_call(Context, asyncio, sleep, [Time, N])
+            || N <- lists:seq(1, 50), Time <- [0, 0.002]],
+    Answers = [py:async_await(Ref, 10000) || Ref <- Refs],
+    [] = [Other || Other <- Answers, element(1, Other) =/= ok, Other =/= {error, interrupted}],
+    ok.
 
 destroy_cancels(_Config) ->
     {ok, Context} = py_context:new(),
