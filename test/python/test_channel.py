@@ -430,3 +430,22 @@ def test_each_send_tells_one_receiver():
     wait_for_channel(peer, receivers=2)
     peer.send("x"), peer.send("x")
     assert [call.result() for call in calls] == ["x"] * 3
+
+
+def test_a_close_beside_sends_loses_nothing():
+    for _ in range(30):
+        peer, sent = make_channel(), []
+
+        def send():
+            try:
+                while True:
+                    peer.send(len(sent))
+                    sent.append(len(sent))
+            except ChannelClosed:
+                pass
+
+        source, sink = Background(send), Background(list, peer.channel)
+        time.sleep(0.0002)
+        peer.close()
+        source.result()
+        assert sink.result() == sent

@@ -15,8 +15,29 @@ from erlang.testing import make_channel
 from support import Background, wait_for_channel
 
 
+KINDS = ["asyncio", "uvloop"]
+kind_of_loop = None
+
+
+@pytest.fixture(autouse=True, params=KINDS)
+def on_each_kind_of_loop(request):
+    global kind_of_loop
+    kind_of_loop = request.param
+    if kind_of_loop == "uvloop":
+        pytest.importorskip("uvloop")
+
+
+def new_loop():
+    if kind_of_loop == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
 def run(main, *args):
-    return asyncio.run(asyncio.wait_for(main(*args), 50))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(asyncio.wait_for(main(*args), 50))
 
 
 async def settle():
@@ -236,7 +257,7 @@ def test_a_task_that_is_dropped_passes_it_on():
 
 def test_a_closed_loop_is_dropped():
     peer = make_channel()
-    loop = asyncio.new_event_loop()
+    loop = new_loop()
     task = loop.create_task(peer.channel.async_receive())
     loop.run_until_complete(settle())
     assert peer.info()["waiting_receivers"] == 1
@@ -426,7 +447,7 @@ class Crowd:
         receivers = [Background(self.receive, next(seeds)) for _ in range(3)]
         receivers += [Background(list, self.channel)]
         receivers += [
-            Background(asyncio.run, self.loop([next(seeds) for _ in range(3)]))
+            Background(run, self.loop, [next(seeds) for _ in range(3)])
             for _ in range(3)
         ]
         sending = [Background(self.send, sender, count) for sender in range(senders)]
@@ -451,22 +472,3 @@ def test_crowd(seed, max_size):
             assert numbers == sorted(numbers)
     info = crowd.peer.info()
     assert info["waiting_receivers"] == info["waiting_senders"] == info["messages"] == 0
-
-
-def test_a_close_beside_sends_loses_nothing():
-    for _ in range(30):
-        peer, sent = make_channel(), []
-
-        def send():
-            try:
-                while True:
-                    peer.send(len(sent))
-                    sent.append(len(sent))
-            except ChannelClosed:
-                pass
-
-        source, sink = Background(send), Background(list, peer.channel)
-        time.sleep(0.0002)
-        peer.close()
-        source.result()
-        assert sink.result() == sent
