@@ -20,7 +20,8 @@ groups() ->
     [
         {reads, [], [every_read_of_a_trickle, one_call_each, through_a_small_mark,
                      needs_more_than_the_mark, large, uvloop]},
-        {many, [], [thousand_buffers, idle_takes_no_time, loops_in_contexts]},
+        {many, [], [thousand_buffers, idle_takes_no_time, loops_in_contexts,
+                    no_notice_is_lost]},
         {ends, [], [stalled_writer, abort_while_it_waits, owner_dies, abandoned,
                     writer_is_killed, reader_closes, task_is_cancelled, second_task,
                     call_times_out, call_is_interrupted, caller_dies,
@@ -181,6 +182,31 @@ loops_in_contexts(_Config) ->
     [{ok, [Hash, _]} = erlpy_ct:answer_of(Reader) || Reader <- Readers],
     [ok = py_context:destroy(Context) || Context <- Contexts],
     ok.
+
+%% Each byte is written when the one before has been read, so beside a task that begins to
+%% wait: were a notice lost, both would wait for ever.
+no_notice_is_lost(_Config) ->
+    Self = self(),
+    Rounds = 5000,
+    Pairs = [begin
+        {ok, Buf} = py_buffer:new(),
+        {spawn_link(fun() -> write_when_told(Self, Buf, Rounds) end), Buf}
+    end || _ <- lists:seq(1, 4)],
+    Answer = run(acknowledge, [[[Pid, Buf] || {Pid, Buf} <- Pairs]]),
+    Answer = [Rounds || _ <- Pairs],
+    [receive {Pid, done} -> ok after 20000 -> ct:fail(not_done) end || {Pid, _} <- Pairs],
+    ok.
+
+write_when_told(To, Buf, 0) ->
+    ok = py_buffer:close(Buf),
+    To ! {self(), done};
+write_when_told(To, Buf, Left) ->
+    ok = py_buffer:write(Buf, <<"x">>),
+    receive
+        taken -> write_when_told(To, Buf, Left - 1)
+    after 20000 ->
+        exit({lost, Left, py_buffer:info(Buf)})
+    end.
 
 %% ---- What ends a wait -----------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """_erlang.Waker: which waits are over, told by one descriptor."""
 
 import gc
+import os
 import select
 import sys
 import threading
@@ -239,6 +240,21 @@ def test_a_waker_that_goes_lets_go_of_all():
     told[2].cancel()
     del future, wait, told
     assert [each() for each in left] == [None] * 3
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors")
+def test_its_descriptor_is_closed():
+    """Also when there are news that nobody has drained, and news that come later."""
+    before = len(os.listdir("/proc/self/fd"))
+    for news in ("none", "there", "later"):
+        waker = Waker()
+        writer, future, wait = armed(waker)
+        if news == "there":
+            writer.write(b"x")
+        del waker
+        writer.write(b"x")
+        del wait, future
+        assert len(os.listdir("/proc/self/fd")) == before, news
 
 
 def test_cycles_are_collected():

@@ -106,6 +106,20 @@ async def idle(pid, bufs, seconds):
     return [took, len(await asyncio.gather(*tasks))]
 
 
+async def acknowledge(pairs):
+    """Tells the writer of each buffer about each byte; how many there were."""
+    taken = erlang.Atom("taken")
+
+    async def one(pid, buf):
+        reader, count = aio.reader(buf), 0
+        while await reader.read(1):
+            count += 1
+            erlang.send(pid, taken)
+        return count
+
+    return await asyncio.gather(*[one(pid, buf) for pid, buf in pairs])
+
+
 # ---- What ends a wait ----
 
 
