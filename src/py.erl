@@ -439,8 +439,9 @@ running_contexts() ->
 
 %% @doc Cancels the call that runs on the context.  Its caller gets `{error, interrupted}'
 %% at once, and `erlang.Cancelled' is raised in the code; calls that are queued behind it
-%% run as usual.  Without a running call nothing happens.  Code that was cancelled before
-%% and goes on gets the exception again.
+%% run as usual.  So are all coroutines cancelled that calls on this context have begun.
+%% Without a running call nothing happens.  Code that was cancelled before and goes on gets
+%% the exception again.
 -spec interrupt(py_context:context()) -> ok.
 interrupt(Context) ->
     case is_reference(Context) andalso py_nif:is_context(Context) of

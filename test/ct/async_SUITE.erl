@@ -41,6 +41,7 @@ groups() ->
             futures_stay_on_their_loop,
             uvloop_that_is_not_there,
             uvloop_when_asked_for,
+            loop_that_breaks,
             wrong_settings
         ]},
         {asyncio, [], [
@@ -328,6 +329,16 @@ loaded_before(Config, Module) ->
     {ok, Is} = py:eval("name in __import__('sys').modules", #{name => Module}),
     erlpy_ct:stop(),
     Is.
+
+%% Its calls have that exception, the next one has a new loop.
+loop_that_breaks(_Config) ->
+    Waiting = [py:async_call(ct_async, hold_for_ever, [self()]) || _ <- lists:seq(1, 10)],
+    [_ = told(running) || _ <- Waiting],
+    _ = py:call(ct_async, break_loop, []),
+    [{error, {<<"OSError">>, _, _}} = py:async_await(Ref, 10000) || Ref <- Waiting],
+    {ok, 1} = py:call(ct_async, answer, [1]),
+    ok = eventually(fun() -> loop_threads() =:= 1 end),
+    0 = info(tasks).
 
 wrong_settings(Config) ->
     [

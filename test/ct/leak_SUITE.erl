@@ -21,6 +21,7 @@ all() ->
         messages_never_received,
         channels_of_every_end,
         waits_for_channels,
+        coroutines,
         contexts_leave_no_thread,
         start_and_stop_leave_no_thread,
         six_calls
@@ -277,6 +278,23 @@ waits_for_channels(_Config) ->
                 _ -> {error, timeout} = py_channel:recv(Channel, 0)
             end
         end)
+    end).
+
+coroutines(_Config) ->
+    Count = 20_000,
+    ok = py:register_function(same, fun(X) -> X end),
+    leaves_nothing(Count, fun() ->
+        times(Count, fun(N) ->
+            case N rem 6 of
+                0 -> {ok, N} = py:call(ct_async, answer, [N]);
+                1 -> {error, _} = py:call(ct_async, failing_awaitable, [<<"text">>]);
+                2 -> {error, {not_convertible, _}} = py:call(ct_async, returns_coroutine, []);
+                3 -> {ok, N} = py:call(ct_async, call_awaited, [same, N]);
+                4 -> _ = py:call(ct_async, answer, [1, 3600], #{}, N div 6 rem 2);
+                5 -> _ = py:async_gather([{ct_async, answer, [1]}, {ct_async, raises, [x]}])
+            end
+        end),
+        ok = erlpy_ct:eventually(fun() -> erlpy_ct:info(tasks) =:= 0 end)
     end).
 
 times(0, _Fun) ->

@@ -607,3 +607,15 @@ def test_polling_works_too():
 def test_names():
     assert erlang.aio is aio
     assert isinstance(make_buffer(), PyBuffer)
+
+
+class TestCall:
+    def test_without_a_node(self):
+        with pytest.raises(RuntimeError, match="no Erlang node"):
+            asyncio.run(aio.call("name", 1))
+
+    def test_names(self):
+        with pytest.raises(TypeError, match="'name' must be a str or an Atom, not int"):
+            asyncio.run(aio.call(1))
+        with pytest.raises(TypeError):
+            asyncio.run(aio.call())

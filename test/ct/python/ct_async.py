@@ -410,3 +410,8 @@ async def call_bad(name):
         await erlang.aio.call(name)
     except TypeError as error:
         return str(error)
+
+
+async def break_loop():
+    os.close(asyncio.get_running_loop()._selector.fileno())
+    await asyncio.sleep(1)
