@@ -1,3 +1,4 @@
+import io
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Literal, SupportsIndex, final
@@ -92,9 +93,9 @@ class Channel:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
-# Registered as an io.RawIOBase at run time.
+# Registered as one at run time, which is no base class of it.
 @final
-class PyBuffer:
+class PyBuffer(io.RawIOBase):
     @property
     def closed(self) -> bool: ...
     def read(self, size: SupportsIndex | None = -1) -> bytes: ...

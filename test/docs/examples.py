@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the examples, looks at what they print, and checks their Python's types.
+"""Runs the examples, looks at what they print, and checks types against our stubs: those
+of the examples and of typed.py.
 
 `make demo` is an example too, with tests of its own in test/install.
 """
@@ -81,11 +82,10 @@ def mypy_python():
     return SYSTEM_PYTHON if found.returncode == 0 else None
 
 
-def check_types(name):
-    sources = sorted(map(str, (ROOT / "examples" / name).glob("*.py")))
+def check_types(*sources):
     output_of(
         *(mypy_python(), "-m", "mypy", "--strict", "--python-version", "3.11"),
-        *("--cache-dir", str(ROOT / "_build/mypy"), *sources),
+        *("--cache-dir", str(ROOT / "_build/mypy"), *map(str, sources)),
         env={**os.environ, "MYPYPATH": str(ROOT / "python")},
     )
 
@@ -105,10 +105,13 @@ def main():
     skipped = 0
     for name, expected in EXPECTED.items():
         results.append(passed(f"examples/{name}/run", check_output, name, expected))
+    typed = [path for name in EXPECTED for path in (ROOT / "examples" / name).glob("*.py")]
+    for source in [*typed, ROOT / "test/docs/typed.py"]:
+        what = f"{source.relative_to(ROOT)}: mypy --strict"
         if mypy_python():
-            results.append(passed(f"examples/{name}: mypy --strict", check_types, name))
+            results.append(passed(what, check_types, source))
         else:
-            print(f"skipped  examples/{name}: mypy (not found)", flush=True)
+            print(f"skipped  {what} (mypy not found)", flush=True)
             skipped += 1
     line = f"{results.count(True)} passed, {results.count(False)} failed"
     print(line + (f", {skipped} skipped" if skipped else ""))
