@@ -9,11 +9,15 @@
  */
 #include "channel.h"
 
+#include "../stream/platform.h"
 #include "atoms.h"
 #include "core.h"
 #include "flat.h"
 #include "nif_env.h"
 #include "shared.h"
+
+/* More than a scheduler tells of the end. */
+#define MANY_WAITING 256
 
 typedef struct taken_message {
     channel *c; /* shared */
@@ -137,14 +141,38 @@ drop(void *c)
     channel_release(c);
 }
 
-static void
-close_channel(void *c)
+/* Each is told by whoever closes, in about a microsecond. */
+static bool
+has_many_waiting(channel *c)
+{
+    channel_info info;
+    channel_get_info(c, &info);
+    uint64_t waiting = 0;
+    for (int way = 0; way < 2; way++) {
+        waiting += (uint64_t)info.way[way].senders + info.way[way].receivers;
+    }
+    return waiting > MANY_WAITING;
+}
+
+static void *
+close_shared(void *c)
 {
     channel_close(c);
+    channel_release(c);
+    return NULL;
+}
+
+static void
+owner_is_down(void *c)
+{
+    channel_share(c);
+    if (!has_many_waiting(c) || !platform_run_elsewhere(close_shared, c)) {
+        close_shared(c);
+    }
 }
 
 static const core_kind channel_kind = {attachment, attach, try_share, drop,
-                                       close_channel};
+                                       owner_is_down};
 
 bool
 channel_gives_views(channel *c)
@@ -199,18 +227,28 @@ channel_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
                 : error_tuple(env, nif_am.am_enomem);
 }
 
+static ERL_NIF_TERM
+close_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    (void)argc;
+    ErlNifEnv *before = nif_env_enter(env);
+    channel_close(channel_of_term(env, argv[0]));
+    nif_env_leave(before);
+    return nif_am.am_ok;
+}
+
 ERL_NIF_TERM
 channel_close_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     channel *c = channel_of_term(env, argv[0]);
-    (void)argc;
     if (c == NULL) {
         return enif_make_badarg(env);
     }
-    ErlNifEnv *before = nif_env_enter(env);
-    channel_close(c);
-    nif_env_leave(before);
-    return nif_am.am_ok;
+    if (has_many_waiting(c)) {
+        return enif_schedule_nif(env, "channel_close", ERL_NIF_DIRTY_JOB_CPU_BOUND,
+                                 close_nif, argc, argv);
+    }
+    return close_nif(env, argc, argv);
 }
 
 /* ---- Looking ---- */

@@ -28,7 +28,8 @@ groups() ->
                       timed_out_call_in_put, caller_killed_in_receive, race_cancels,
                       message_is_not_taken_by_a_cancelled_receive]},
         {owners, [], [owner_in_the_options, owner_that_ends_normally, owner_dead_before,
-                      owner_replaced, owner_of_many, owner_that_waits]},
+                      owner_replaced, owner_of_many, owner_that_waits,
+                      end_with_a_thousand_that_wait]},
         {abandoning, [], [last_term_dies_with_its_process, abandoned_python_wakes,
                           pending_call_holds, message_holds, own_term_in_a_message]},
         {runtime, [], [stop_ends_those_who_wait, stop_leaves_the_messages,
@@ -400,6 +401,29 @@ owner_that_waits(_Config) ->
     kill(Owner),
     ok = closes(Channel),
     [<<"first">>] = call(receive_all, [Channel]).
+
+%% More than are told on a scheduler.
+end_with_a_thousand_that_wait(_Config) ->
+    Channels = [{full(), End} || End <- [fun py_channel:close/1, fun own_and_die/1]],
+    [
+        begin
+            Senders = [start(fun() -> py_channel:send(Channel, x, infinity) end)
+                       || _ <- lists:seq(1, 1000)],
+            Receivers = [start(fun() -> py_channel:recv(Channel) end) || _ <- lists:seq(1, 1000)],
+            ok = waiting(Channel, inbox, waiting_senders, 1000),
+            ok = waiting(Channel, outbox, waiting_receivers, 1000),
+            ok = End(Channel),
+            [{error, closed} = answer(Job) || Job <- Senders ++ Receivers],
+            [<<"first">>] = call(receive_all, [Channel])
+        end
+     || {Channel, End} <- Channels
+    ],
+    ok.
+
+own_and_die(Channel) ->
+    ok = py_channel:set_owner(Channel, Owner = spawn_idle()),
+    exit(Owner, kill),
+    closes(Channel).
 
 %% ---- Abandoning ------------------------------------------------------------------------
 
