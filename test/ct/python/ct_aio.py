@@ -174,6 +174,15 @@ async def says_and_waits(pid, buf):
     return await aio.reader(buf).read()
 
 
+async def watched(pid, buf):
+    """Tells how the wait ended."""
+    try:
+        return await says_and_waits(pid, buf)
+    except BaseException as error:
+        tell(pid, "ended", type(error).__name__)
+        raise
+
+
 async def close_early(buf):
     line = await aio.reader(buf).readline()
     buf.close()
