@@ -154,6 +154,8 @@ TEST(unit, channel_send_wait_gets_room)
 TEST(unit, channel_send_wait_gives_up)
 TEST(unit, channel_send_wait_let_in_and_cancelled)
 TEST(unit, channel_token_while_the_wait_begins)
+TEST(unit, channel_wait_deadline_beside_news)
+TEST(unit, channel_send_wait_deadline_beside_room)
 
 TEST(unit, waker_tells_in_order)
 TEST(unit, waker_descriptor)

@@ -406,3 +406,89 @@ test_unit_channel_token_while_the_wait_begins(void)
     stream_token_destroy(&race.token);
     channel_release(race.c);
 }
+
+struct deadline_race {
+    channel *c;
+    struct turns turns;
+    atomic_uint done;
+    bool makes_room; /* the other receives, or sends */
+    struct test_receiver behind;
+};
+
+static void *
+race_the_deadline(void *arg)
+{
+    struct deadline_race *race = arg;
+    struct choices choices = {.state = 67};
+    for (unsigned i = 1; turns_await(&race->turns, i); i++) {
+        if (!race->makes_room) {
+            CHECK(listen_to(race->c, IN, &race->behind) == STREAM_AGAIN);
+        }
+        for (uint64_t pause = choose(&choices, 60); pause > 0; pause--) {
+            platform_relax();
+        }
+        if (race->makes_room) {
+            CHECK(receive_item(race->c, IN) == 0);
+        } else {
+            CHECK(send_item(race->c, IN, 0) == STREAM_OK);
+        }
+        race->done = i;
+    }
+    return NULL;
+}
+
+static stream_status
+wait_briefly(struct deadline_race *race, struct choices *choices)
+{
+    int64_t after_ns = 1 + (int64_t)choose(choices, 3000);
+    return race->makes_room ? send_within(race->c, after_ns, NULL, 1)
+                            : wait_in(race->c, after_ns, NULL);
+}
+
+/* A wait for an item that ended by its deadline was not told: the one behind it was. */
+static void
+check_told(struct deadline_race *race, stream_status status)
+{
+    bool told = !channel_unlisten(race->c, IN, &race->behind.receiver);
+    CHECK(race->behind.notices == told && (told || status == STREAM_OK));
+    CHECK(receive_item(race->c, IN) == 0);
+}
+
+static void
+run_deadline_race(bool makes_room)
+{
+    struct deadline_race race = {.c = channel_of(1), .makes_room = makes_room};
+    struct crew crew = {0};
+    struct choices choices = {.state = 69};
+    turns_begin(&race.turns);
+    crew_add(&crew, race_the_deadline, &race);
+    for (unsigned i = 1; turns_go_on(&race.turns, i, 4 * CANCEL_RACES); i++) {
+        CHECK(!makes_room || send_item(race.c, IN, 0) == STREAM_OK);
+        race.turns.now = i;
+        stream_status status = wait_briefly(&race, &choices);
+        CHECK(status == STREAM_OK || status == STREAM_TIMEDOUT);
+        await_count(&race.done, i);
+        if (makes_room) {
+            CHECK(receive_item(race.c, IN) == (status == STREAM_OK ? 1 : -1));
+        } else {
+            check_told(&race, status);
+        }
+    }
+    crew_join(&crew);
+    CHECK(channel_is_quiet(race.c));
+    channel_release(race.c);
+}
+
+/* News at the very deadline is seen, or left to the next one. */
+void
+test_unit_channel_wait_deadline_beside_news(void)
+{
+    run_deadline_race(false);
+}
+
+/* Room at the very deadline is taken, or left alone. */
+void
+test_unit_channel_send_wait_deadline_beside_room(void)
+{
+    run_deadline_race(true);
+}
