@@ -1,4 +1,4 @@
-/* channel_internal.h: what channel.c and channel_wait.c share. */
+/* channel_internal.h: what the files of a channel share. */
 #ifndef ERLPY_STREAM_CHANNEL_INTERNAL_H
 #define ERLPY_STREAM_CHANNEL_INTERNAL_H
 
@@ -31,6 +31,8 @@ struct channel {
     atomic_bool closed; /* written under the lock */
     struct channel_queue queues[2];
 };
+
+/* ---- channel_queue.c: no lock may be held ---- */
 
 /* There is a message, or the channel is closed.  A hint. */
 bool channel__has_news(channel *c, channel_way way);

@@ -94,12 +94,16 @@ platform_become_child(void)
     atomic_store_explicit(&room->child, true, memory_order_relaxed);
 }
 
+static bool
+is_child(void)
+{
+    return atomic_load_explicit(&room->child, memory_order_relaxed);
+}
+
 int64_t
 platform_lock_deadline_ns(void)
 {
-    return atomic_load_explicit(&room->child, memory_order_relaxed)
-               ? platform_now_ns() + PLATFORM_CHILD_LOCK_NS
-               : INT64_MAX;
+    return is_child() ? platform_now_ns() + PLATFORM_CHILD_LOCK_NS : INT64_MAX;
 }
 
 void
@@ -120,9 +124,7 @@ platform_set_spawner(bool (*spawn)(void *(*body)(void *), void *arg))
 bool
 platform_run_elsewhere(void *(*body)(void *), void *arg)
 {
-    return room->spawn != NULL &&
-           !atomic_load_explicit(&room->child, memory_order_relaxed) &&
-           room->spawn(body, arg);
+    return room->spawn != NULL && !is_child() && room->spawn(body, arg);
 }
 
 static int
@@ -564,6 +566,9 @@ platform_notifier_set(platform_notifier *notifier)
 {
     uint64_t one = 1;
     int saved = errno;
+    if (is_child()) {
+        return;
+    }
     while (write(notifier->write_fd, &one, sizeof one) < 0 && errno == EINTR) {
     }
     errno = saved;
@@ -575,6 +580,9 @@ platform_notifier_clear(platform_notifier *notifier)
     uint64_t counts[16];
     int saved = errno;
     ssize_t got;
+    if (is_child()) {
+        return;
+    }
     do {
         got = read(notifier->read_fd, counts, sizeof counts);
     } while ((got < 0 && errno == EINTR) || got == (ssize_t)sizeof counts);

@@ -178,7 +178,8 @@ typedef struct platform_notifier {
 /* Neither blocking nor passed on to other programs.  False: no descriptor. */
 bool platform_notifier_open(platform_notifier *notifier);
 void platform_notifier_close(platform_notifier *notifier);
-/* Any thread. */
+/* Any thread.  Nothing in a child (platform_become_child()): the descriptor is still
+ * the parent's. */
 void platform_notifier_set(platform_notifier *notifier);
 void platform_notifier_clear(platform_notifier *notifier);
 

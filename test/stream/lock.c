@@ -77,6 +77,13 @@ wait_for_lock(void *lock)
     return NULL;
 }
 
+static void *
+send_to_channel(void *c)
+{
+    CHECK(send_item(c, CHANNEL_IN, 1) == STREAM_OK);
+    return NULL;
+}
+
 /* How a child ends in which a thread waits for a lock that the parent has taken. */
 static int
 status_of_child(void *(*work)(void *), void *lock)
@@ -105,11 +112,17 @@ test_unit_child_ends_at_a_lost_lock(void)
     bias_lock_init(&favoured);
     take_turns(&favoured, favoured.turns_needed);
     bias_lock_take(&favoured);
+    channel *c = channel_new(1);
+    CHECK(c != NULL);
+    platform_lock_take(&c->lock);
     int statuses[] = {status_of_child(wait_for_lock, &taken),
-                      status_of_child(one_turn, &favoured)};
-    for (size_t i = 0; i < 2; i++) {
+                      status_of_child(one_turn, &favoured),
+                      status_of_child(send_to_channel, c)};
+    for (size_t i = 0; i < 3; i++) {
         CHECK(WIFEXITED(statuses[i]) && WEXITSTATUS(statuses[i]) == 1);
     }
+    platform_unlock(&c->lock);
+    channel_release(c);
     bias_unlock(&favoured);
     bias_lock_destroy(&favoured);
     platform_unlock(&taken);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #define IN CHANNEL_IN
 
@@ -202,6 +203,36 @@ test_unit_notifier(void)
     platform_notifier_clear(&notifier);
     CHECK(errno == 7);
     platform_notifier_close(&notifier);
+}
+
+/* What a child by fork does with its copy is none of the parent's business. */
+void
+test_unit_notifier_of_a_child(void)
+{
+    stream_waker *waker = new_waker();
+    struct plain_wait waits[2];
+    int status;
+    arm(&waits[0], waker);
+    arm(&waits[1], waker);
+    pid_t child = fork();
+    if (child == 0) {
+        platform_become_child();
+        CHECK(post(&waits[0]));
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    CHECK(!is_woken(waker) && post(&waits[1]) && is_woken(waker));
+    child = fork();
+    if (child == 0) {
+        platform_become_child();
+        CHECK(stream_waker_take(waker) == &waits[1].pending);
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    CHECK(takes(waker, (struct plain_wait *const[]){&waits[1]}, 1));
+    stream_pending_release(&waits[1].pending);
+    stream_pending_cancel(&waits[0].pending);
+    stream_waker_release(waker);
 }
 
 /* ---- Waits for a stream ---- */
