@@ -9,6 +9,9 @@ import contextvars
 import traceback
 import types
 
+#: So many calls are begun or cancelled before those that run have their turn.
+BATCH = 100
+
 #: The Call on whose behalf the code runs, also in tasks and threads that it starts.
 current_call = contextvars.ContextVar("erlpy_call", default=None)
 
@@ -87,7 +90,9 @@ class _Server:
 
     def look(self):
         self.host.collect()
-        while (call := self.host.next()) is not None:
+        for _ in range(BATCH):
+            if (call := self.host.next()) is None:
+                break
             try:
                 if call.task is None:
                     self.begin(call)
@@ -95,6 +100,9 @@ class _Server:
                     call.task.cancel()
             except BaseException as error:
                 call.fail(error)
+        else:
+            self.loop.call_soon(self.look)
+            return
         if self.finishing is None:
             if self.host.ending():
                 self.finishing = self.loop.create_task(self.finish())
