@@ -21,7 +21,7 @@ groups() ->
                            a_new_term_when_the_old_is_gone, channel_of_a_channel,
                            channel_in_a_message, buffer_in_a_message,
                            buffer_in_a_message_has_a_reader, buffers_in_a_dropped_channel,
-                           every_type_both_ways, what_python_cannot_take,
+                           every_type_both_ways, as_arguments_do, what_python_cannot_take,
                            what_erlang_cannot_take, in_external_format]},
         {sizes, [], [size_is_that_of_the_external_format, sizes_of_random_terms,
                      both_ways_measure_alike, opaque_terms_are_measured, limit_is_exact,
@@ -301,6 +301,33 @@ every_type_both_ways(_Config) ->
     [{ok, Term} = py_channel:recv(Channel, 10_000) || Term <- Terms],
     ok = py_channel:close(Channel),
     none = await(Bounce).
+
+%% A message becomes what an argument becomes, small or large, with the same errors.
+as_arguments_do(_Config) ->
+    _ = rand:seed(exsss, {4, 5, 6}),
+    Channel = new(),
+    Terms = [random_term(rand:uniform(5)) || _ <- lists:seq(1, 3000)] ++
+        [{bytes, <<"a">>}, {str, <<"a">>}, {str, <<255>>}, {bytes, x}, {str, 'é'}, 'é', 'λ',
+         {bytes, binary:copy(<<"x">>, 3000)}, {str, binary:copy(<<"x">>, 3000)}, nil, undefined,
+         #{1 => 2, 1.0 => 3}, #{[] => 1}, #{#{} => 1}, {bytes, {bytes, <<"a">>}},
+         binary:copy(<<"x">>, 2040), [binary:copy(<<255>>, 2040)], {[[[[[[[[[[1]]]]]]]]]], x},
+         maps:from_list([{N, N} || N <- lists:seq(1, 500)]), <<"\x{3bb}"/utf8>>],
+    lists:foreach(
+        fun(Term) ->
+            ok = py_channel:send(Channel, Term),
+            Outcome = fun(Call) ->
+                case Call of
+                    {ok, Value} -> Value;
+                    {error, {not_convertible, Text}} -> {refused, Text};
+                    {error, {<<"NotConvertibleError">>, Text, _}} -> {refused, Text}
+                end
+            end,
+            Expected = Outcome(py:call(ct_channel, described, [Term])),
+            Received = Outcome(py:call(ct_channel, receive_repr, [Channel])),
+            {Term, Expected} = {Term, Received}
+        end,
+        Terms
+    ).
 
 %% It is gone, and the next one can be received.
 what_python_cannot_take(_Config) ->

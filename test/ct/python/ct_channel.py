@@ -170,6 +170,14 @@ def describe(value):
     return (type(value).__name__, value)
 
 
+def described(value):
+    return repr(value)
+
+
+def receive_repr(channel):
+    return repr(channel.receive())
+
+
 def receive_described(channel):
     return describe(channel.receive())
 
