@@ -10,6 +10,7 @@
 
 #include "../python/pyb.h"
 #include <erl_nif.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Larger ones are as quick in an environment. */
@@ -20,6 +21,11 @@
  * a kind that has to be kept alive, or that Python cannot take. */
 size_t flat_write(ErlNifEnv *env, ERL_NIF_TERM term, unsigned char *to,
                   uint64_t *size_bytes);
+/* The same of an object.  No exception is set; needs the GIL. */
+size_t flat_write_object(pyb_state *state, PyObject *object, unsigned char *to,
+                         uint64_t *size_bytes);
+/* False: no memory. */
+bool flat_to_term(ErlNifEnv *env, const unsigned char *data, ERL_NIF_TERM *term);
 /* As convert_to_python() of the term.  Needs the GIL. */
 PyObject *flat_to_python(pyb_state *state, const unsigned char *data);
 

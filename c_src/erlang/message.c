@@ -205,25 +205,18 @@ message_of_term(ERL_NIF_TERM term, weight w, uint64_t size_bytes, cargo *load)
 
 /* ---- Of Python objects ---- */
 
-/* 1: *message, which may be NULL; 0: it is no such object, or is too large. */
-static int
-bytes_of_object_gil(PyObject *object, nif_message **message)
+/* What needs no environment.  NULL: it does, or there is no memory. */
+static nif_message *
+small_message_gil(pyb_state *state, PyObject *object)
 {
-    Py_ssize_t size;
-    const char *data;
-    if (PyBytes_CheckExact(object)) {
-        data = PyBytes_AS_STRING(object);
-        size = PyBytes_GET_SIZE(object);
-    } else if (PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT_ASCII(object)) {
-        data = PyUnicode_AsUTF8AndSize(object, &size);
-    } else {
-        return 0;
+    unsigned char flat[FLAT_MAX_BYTES];
+    uint64_t size_bytes;
+    if (PyBytes_CheckExact(object) && PyBytes_GET_SIZE(object) <= MESSAGE_MAX_BYTES) {
+        size_t size = (size_t)PyBytes_GET_SIZE(object);
+        return new_bytes(PyBytes_AS_STRING(object), size, size_of_binary(size));
     }
-    if (data == NULL || size > MESSAGE_MAX_BYTES) {
-        return 0;
-    }
-    *message = new_bytes(data, (size_t)size, size_of_binary((size_t)size));
-    return 1;
+    size_t size = flat_write_object(state, object, flat, &size_bytes);
+    return size != 0 ? message_of_flat(flat, size, size_bytes) : NULL;
 }
 
 static bool
@@ -245,9 +238,9 @@ write_term_gil(pyb_state *state, term_message *message, PyObject *object)
 pyb_message *
 message_of_object_gil(pyb_state *state, PyObject *object)
 {
-    nif_message *bytes;
-    if (bytes_of_object_gil(object, &bytes)) {
-        return bytes != NULL ? &bytes->base : (pyb_message *)PyErr_NoMemory();
+    nif_message *small = small_message_gil(state, object);
+    if (small != NULL) {
+        return &small->base;
     }
     term_message *message = new_term(MESSAGE_OF_PYTHON);
     if (message == NULL) {
@@ -284,19 +277,26 @@ message_is_large(const nif_message *message)
            ((const term_message *)(const void *)message)->weight == WEIGHT_LARGE;
 }
 
-bool
-message_copy(const nif_message *message, ErlNifEnv *env, ERL_NIF_TERM *term)
+static bool
+copy_bytes(const bytes_message *message, ErlNifEnv *env, ERL_NIF_TERM *term)
 {
-    if (message->kind != MESSAGE_BYTES) {
-        *term =
-            enif_make_copy(env, ((const term_message *)(const void *)message)->term);
+    unsigned char *to = enif_make_new_binary(env, message->size, term);
+    if (to != NULL) {
+        memcpy(to, message->data, message->size);
+    }
+    return to != NULL;
+}
+
+bool
+message_copy(nif_message *message, ErlNifEnv *env, ERL_NIF_TERM *term)
+{
+    switch (message->kind) {
+    case MESSAGE_BYTES:
+        return copy_bytes((bytes_message *)(void *)message, env, term);
+    case MESSAGE_FLAT:
+        return flat_to_term(env, ((bytes_message *)(void *)message)->data, term);
+    default:
+        *term = enif_make_copy(env, term_of(message)->term);
         return true;
     }
-    const bytes_message *bytes = (const bytes_message *)(const void *)message;
-    unsigned char *to = enif_make_new_binary(env, bytes->size, term);
-    if (to == NULL) {
-        return false;
-    }
-    memcpy(to, bytes->data, bytes->size);
-    return true;
 }

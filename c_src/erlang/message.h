@@ -1,10 +1,10 @@
 /*
  * message.h: the messages in channels, as the node keeps them.
  *
- *   a binary, str or bytes that is not large    its bytes, behind the message
- *   another small term to Python                likewise, in a form of ours (flat.h)
- *   any other term                              a copy in an environment of its own,
- *                                               large binaries by reference
+ *   a binary or bytes that is not large   its bytes, behind the message
+ *   another small term                    likewise, in a form of ours (flat.h)
+ *   any other term                        a copy in an environment of its own, large
+ *                                         binaries by reference
  *
  * MEMORY.  What a scheduler has allocated is best freed by a scheduler: from another
  * thread each free may wake one up.  So messages with an environment are kept, and
@@ -65,6 +65,6 @@ void message_release(nif_message *message);
 /* Too large to be copied on a scheduler. */
 bool message_is_large(const nif_message *message);
 /* A copy of the message for `env`.  False: no memory. */
-bool message_copy(const nif_message *message, ErlNifEnv *env, ERL_NIF_TERM *term);
+bool message_copy(nif_message *message, ErlNifEnv *env, ERL_NIF_TERM *term);
 
 #endif

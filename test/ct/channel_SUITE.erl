@@ -21,7 +21,7 @@ groups() ->
                            a_new_term_when_the_old_is_gone, channel_of_a_channel,
                            channel_in_a_message, buffer_in_a_message,
                            buffer_in_a_message_has_a_reader, buffers_in_a_dropped_channel,
-                           every_type_both_ways, as_arguments_do, what_python_cannot_take,
+                           every_type_both_ways, as_arguments_do, as_results_do, what_python_cannot_take,
                            what_erlang_cannot_take, in_external_format]},
         {sizes, [], [size_is_that_of_the_external_format, sizes_of_random_terms,
                      both_ways_measure_alike, opaque_terms_are_measured, limit_is_exact,
@@ -327,6 +327,42 @@ as_arguments_do(_Config) ->
             {Term, Expected} = {Term, Received}
         end,
         Terms
+    ).
+
+%% And the other way round.
+as_results_do(_Config) ->
+    Channel = new(),
+    Ref = make_ref(),
+    Sources = [
+        "[0, 255, 256, -1, 2**31, -2**31 - 1, 2**62, 2**63, -2**63, 2**64, -2**70]", "'text'",
+        "'\\u00e9t\\u00e9'", "b'\\xff\\xfe'", "[True, False, None]", "(1.5, -0.0, 1e300)",
+        "{}", "{'a': 1, 2: [b'x']}", "{b'x': {'y': ()}}", "{(1, 2): 3}", "{'a': 1, b'a': 2}",
+        "{1: 1, True: 2}", "float('inf')", "[float('nan')]", "object()", "[[[[[[[[[[[1]]]]]]]]]]]",
+        "{1, 2, 3}", "bytearray(b'xyz')", "memoryview(b'xyz')", "range(3)", "'\\ud800'", "[[]]",
+        "list(range(100))", "list(range(1000))", "(1,) * 300", "'x' * 2040", "['x' * 2040]",
+        "dict.fromkeys(range(200))", "[pid, ref]", "{'p': pid}", "(ref,)", "[channel, (channel,)]",
+        "type('I', (int,), {})(7)", "type('S', (str,), {})('s')", "type('L', (list,), {})([1])",
+        "__import__('erlang').Atom('ok')", "[i % 256 for i in range(600)]"
+    ],
+    Names = #{pid => self(), ref => Ref, channel => Channel},
+    lists:foreach(
+        fun(Source) ->
+            Expected = py:eval(Source, Names),
+            Received =
+                case py:eval(["channel.put(", Source, ")"], Names) of
+                    {ok, none} ->
+                        Size = info(Channel, outbox, size),
+                        {ok, Term} = py_channel:recv(Channel, 0),
+                        {Handles, Atoms} = names(Term),
+                        Off = abs(Size - erlang:external_size(Term)),
+                        {true, _} = {Off =< 32 * Handles + Atoms, {Source, Off}},
+                        {ok, Term};
+                    {error, {<<"NotConvertibleError">>, Text, _}} ->
+                        {error, {not_convertible, Text}}
+                end,
+            {Source, Expected} = {Source, Received}
+        end,
+        Sources
     ).
 
 %% It is gone, and the next one can be received.
