@@ -175,7 +175,7 @@ class Leftovers:
 
 @linux
 def test_a_closed_loop_with_readers_is_dropped(kind, caplog, recwarn):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)
     descriptors_before, left = descriptors(), Leftovers()
     writers = [Writer() for _ in range(50)]
     loop = new_loop(kind)
