@@ -19,6 +19,7 @@ all() ->
     [waits_for_a_message, none_is_a_message, what_is_there_already, iterates_until_the_close,
      loop_of_its_own, many_wait_on_one_channel, first_of_several, answers_whom_asked,
      timeout_in_python, timed_out_call, killed_caller, killed_beside_a_send,
+     cancelled_when_told,
      stopped_while_they_wait, everybody_at_once].
 
 init_per_suite(Config) ->
@@ -152,6 +153,32 @@ killed_beside_a_send(_Config) ->
         #{messages := 0, waiting_receivers := 0} = settled(Channel)
      end || Turn <- lists:seq(1, 200)],
     {error, timeout} = py_channel:recv(Out, 0).
+
+%% A thread that was told of a message finds the cancel when it has the GIL at last: the
+%% next one is told.
+cancelled_when_told(_Config) ->
+    [cancel_when_told(fun(Channel) -> py:spawn_call(ct_channel, 'receive', [Channel]) end),
+     cancel_when_told(fun(Channel) ->
+         py:spawn_call(ct_channel_async, 'receive', [Channel])
+     end)],
+    ok.
+
+cancel_when_told(StartNext) ->
+    Channel = new(),
+    {ok, Context} = py_context:new(),
+    First = py:spawn_call(Context, ct_channel, 'receive', [Channel]),
+    ok = waiting(Channel, 1),
+    Next = StartNext(Channel),
+    ok = waiting(Channel, 2),
+    ok = py:cast(ct_cancel, run_hold_gil, [self(), 300_000]),
+    none = erlpy_ct:told(running),
+    #{parked := Parked} = py:info(),
+    ok = py_channel:send(Channel, passed_on),
+    ok = eventually(fun() -> #{parked := Now} = py:info(), Now < Parked end),
+    ok = py:interrupt(Context),
+    {error, interrupted} = py:await(First),
+    {ok, <<"passed_on">>} = py:await(Next),
+    ok = py_context:destroy(Context).
 
 stopped_while_they_wait(Config) ->
     Channel = new(),
