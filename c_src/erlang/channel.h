@@ -22,6 +22,7 @@
 
 typedef struct channel_handle {
     channel *c;
+    bool limited; /* it has a max_size */
 } channel_handle;
 
 int channel_open_types(ErlNifEnv *env, ErlNifResourceFlags flags);

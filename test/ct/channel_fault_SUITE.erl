@@ -33,7 +33,8 @@ groups() ->
         {abandoning, [], [last_term_dies_with_its_process, abandoned_python_wakes,
                           pending_call_holds, message_holds, own_term_in_a_message]},
         {runtime, [], [stop_ends_those_who_wait, stop_leaves_the_messages,
-                       purge_while_processes_wait, without_python, forked_child]}
+                       purge_while_processes_wait, without_python, forked_child,
+                       node_stops_with_those_who_wait]}
     ].
 
 init_per_suite(Config) ->
@@ -557,6 +558,31 @@ forked_child(_Config) ->
         py:call(ct_channel, attempts_in_a_child, [Channel]),
     1 = call('receive', [Channel]),
     {ok, 2} = py_channel:recv(Channel, 0).
+
+node_stops_with_those_who_wait(Config) ->
+    {Peer, _} = erlpy_ct:peer(channel, #{}),
+    ok = peer:call(Peer, ?MODULE, wait_everywhere, [Config], 20_000),
+    {Took, ok} = erlpy_ct:timed(fun() -> peer:stop(Peer) end),
+    ct:pal("~b ms", [Took]),
+    true = Took < 5000.
+
+wait_everywhere(Config) ->
+    ok = erlpy_ct:start(Config),
+    Channel = full(),
+    none = call(put, [Channel, <<"first">>]),
+    Empty = new(),
+    %% They would say so, if they could.
+    Calls = [spawn(fun() -> py:call(ct_channel, Function, Args) end)
+             || {Function, Args} <- [{'receive', [Empty]}, {put, [Channel, never]}]],
+    Processes = [spawn(fun() -> py_channel:send(Channel, never, infinity) end),
+                 spawn(fun() -> py_channel:recv(Empty) end)],
+    4 = length(Calls ++ Processes),
+    ok = waiting(Empty, inbox, waiting_receivers, 1),
+    ok = waiting(Empty, outbox, waiting_receivers, 1),
+    ok = waiting(Channel, inbox, waiting_senders, 1),
+    ok = waiting(Channel, outbox, waiting_senders, 1),
+    true = register(?MODULE, spawn(fun() -> receive {Channel, Empty} -> ok end end)),
+    ok.
 
 six_calls(_Config) ->
     erlpy_ct:still_works().

@@ -32,6 +32,7 @@ all() ->
         large_messages,
         large_messages_from_python,
         large_message_that_waits,
+        many_messages,
         many_contexts_come_and_go,
         six_calls
     ].
@@ -87,6 +88,7 @@ deep_arguments(Config) -> there(run_deep_arguments, Config).
 large_messages(Config) -> there(run_large_messages, Config).
 large_messages_from_python(Config) -> there(run_large_messages_from_python, Config).
 large_message_that_waits(Config) -> there(run_large_message_that_waits, Config).
+many_messages(Config) -> there(run_many_messages, Config).
 many_contexts_come_and_go(Config) -> there(run_many_contexts_come_and_go, Config).
 
 %% In one run of Fun the ticker never waits longer than it may.
@@ -231,6 +233,21 @@ run_large_message_that_waits(_Config) ->
     {ok, Channel} = py_channel:new(#{max_size => 10}),
     ok = py_channel:send(Channel, <<"first">>),
     no_gap(fun() -> {error, timeout} = py_channel:send(Channel, List, 10) end).
+
+%% None of them is large, one after the other: on the scheduler of the one who would wait.
+run_many_messages(_Config) ->
+    List = lists:seq(1000, 10_000),
+    {ok, Channel} = py_channel:new(),
+    Online = erlang:system_flag(schedulers_online, 1),
+    try
+        no_gap(fun() ->
+            [ok = py_channel:send(Channel, List) || _ <- lists:seq(1, 1000)],
+            {ok, none} = py:call(ct_channel, pass_on, [Channel, 1000]),
+            [{ok, [1000 | _]} = py_channel:recv(Channel) || _ <- lists:seq(1, 1000)]
+        end)
+    after
+        erlang:system_flag(schedulers_online, Online)
+    end.
 
 run_many_contexts_come_and_go(_Config) ->
     no_gap(fun() ->

@@ -98,6 +98,11 @@ def bounce(channel):
         channel.put(message)
 
 
+def pass_on(channel, count):
+    for _ in range(count):
+        channel.put(channel.receive())
+
+
 def answer_by_pid(channel):
     """Messages (pid, ref, value): the answer goes to the process."""
     for pid, ref, value in channel:
