@@ -25,7 +25,7 @@ groups() ->
         {reads, [], [every_read_of_a_trickle, one_call_each, through_a_small_mark,
                      needs_more_than_the_mark, large]},
         {many, [], [thousand_buffers, idle_takes_no_time, readers_of_contexts,
-                    no_notice_is_lost]},
+                    no_notice_is_lost, random_reads]},
         {ends, [], [stalled_writer, abort_while_it_waits, owner_dies, abandoned,
                     writer_is_killed, reader_closes, task_is_cancelled, second_task,
                     application_stops]},
@@ -218,6 +218,56 @@ write_when_told(To, Buf, Left) ->
     after 20000 ->
         exit({lost, Left, py_buffer:info(Buf)})
     end.
+
+%% Writers that end, abort and die beside readers that are cancelled again and again: each
+%% byte is read once, and each end is the right one.
+random_reads(_Config) ->
+    Seed = rand:uniform(1 bsl 30),
+    ct:pal("seed ~w", [Seed]),
+    _ = rand:seed(exsss, Seed),
+    Streams = [random_stream() || _ <- lists:seq(1, 100)],
+    Bufs = [Buf || {Buf, _, _} <- Streams],
+    Results = case get(loop) of
+        in_run -> run(all_random_reads, [Bufs, Seed]);
+        in_node ->
+            Calls = [{ct_aio, random_reads, [Buf, Seed + N]}
+                     || {N, Buf} <- lists:enumerate(Bufs)],
+            {ok, Values} = py:async_gather(Calls),
+            Values
+    end,
+    Expected = [[hash(Data), End] || {_, Data, End} <- Streams],
+    Expected = Results,
+    ok = erlpy_ct:eventually(fun() ->
+        [] =:= [B || B <- Bufs, maps:get(waiting_readers, py_buffer:info(B)) =/= 0]
+    end).
+
+random_stream() ->
+    Data = lists:sublist(binary_to_list(lines(rand:uniform(500))), rand:uniform(4000)),
+    Pieces = random_pieces(Data),
+    End = lists:nth(rand:uniform(3), [ended, aborted, owner_down]),
+    Mark = lists:nth(rand:uniform(3), [infinity, 100, 2000]),
+    {ok, Buf} = py_buffer:new(#{high_watermark => Mark, seekable => rand:uniform(2) =:= 1,
+                                last_reader => keep}),
+    _ = spawn(fun() -> random_writer(Buf, Pieces, End) end),
+    {Buf, list_to_binary(Data), atom_to_binary(End)}.
+
+random_writer(Buf, Pieces, End) ->
+    [ok = py_buffer:set_owner(Buf, self()) || End =:= owner_down],
+    [begin
+         ok = py_buffer:write(Buf, Piece),
+         rand:uniform(4) =:= 1 andalso timer:sleep(rand:uniform(3))
+     end || Piece <- Pieces],
+    case End of
+        ended -> ok = py_buffer:close(Buf);
+        aborted -> ok = py_buffer:abort(Buf, aborted);
+        owner_down -> exit(kill)
+    end.
+
+random_pieces([]) ->
+    [];
+random_pieces(Data) ->
+    {Piece, Rest} = lists:split(min(length(Data), rand:uniform(300)), Data),
+    [Piece | random_pieces(Rest)].
 
 %% ---- What ends a wait -----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import gc
 import hashlib
 import json
 import os
+import random
 import time
 
 import erlang
@@ -118,6 +119,66 @@ async def acknowledge(pairs):
         return count
 
     return await asyncio.gather(*[one(pid, buf) for pid, buf in pairs])
+
+
+async def random_reads(buf, seed):
+    """Reads all in random ways, with cancels in between: the hash, and how it ended."""
+    rng, reader = random.Random(seed), aio.reader(buf, 2**20)
+    total = hashlib.sha256()
+    while True:
+        size = rng.choice([1, 7, 100, 3000])
+        read = rng.choice(
+            [
+                lambda: reader.readline(),
+                lambda: reader.read(size),
+                lambda: reader.readexactly(size),
+                lambda: reader.readuntil(b"7\n"),
+                lambda: reader.readuntil((b"3\n", b"55")),
+                lambda: reader.readview(size),
+            ]
+        )
+        try:
+            piece = await perhaps_cancelled(rng, read)
+        except asyncio.IncompleteReadError as error:
+            total.update(error.partial)
+            return [total.hexdigest(), "ended"]
+        except erlang.BufferAborted:
+            break
+        if piece is not None:
+            total.update(piece)
+            if not piece:
+                return [total.hexdigest(), "ended"]
+    # What had come before the abort is there.
+    try:
+        while True:
+            total.update(await reader.read(rng.choice([1, 50, 5000])))
+    except erlang.BufferAborted as error:
+        return [total.hexdigest(), str(error.reason)]
+
+
+async def perhaps_cancelled(rng, read):
+    """None: it was, before it had anything."""
+    how = rng.randrange(6)
+    if how == 0:
+        task = asyncio.ensure_future(read())
+        for _ in range(rng.randrange(4)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return None if task.cancelled() else task.result()
+    if how == 1:
+        task = asyncio.ensure_future(read())
+        await asyncio.wait([task], timeout=rng.random() * 0.003)
+        task.cancel()
+        await asyncio.wait([task])
+        return None if task.cancelled() else task.result()
+    return await read()
+
+
+async def all_random_reads(bufs, seed):
+    return await asyncio.gather(
+        *[random_reads(buf, seed + n) for n, buf in enumerate(bufs)]
+    )
 
 
 # ---- What ends a wait ----
