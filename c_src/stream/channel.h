@@ -112,7 +112,8 @@ typedef struct channel_sender {
  * STREAM_AGAIN, and `notify` runs later or has run already. */
 stream_status channel_park(channel *c, channel_way way, channel_sender *sender);
 /* Gives up.  True: it was still waiting, the item is its owner's and `notify` will not
- * run.  False: `notify` has run or is about to. */
+ * run.  False: `notify` has run or is about to; or (its link being zeroed) it does not
+ * wait yet. */
 bool channel_unpark(channel *c, channel_way way, channel_sender *sender);
 
 /* ---- Receiving --------------------------------------------------------- */

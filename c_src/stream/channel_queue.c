@@ -276,6 +276,9 @@ send_or_park(channel *c, channel_way way, channel_item *item, channel_sender *se
     struct channel_queue *q = &c->queues[way];
     channel_receiver *receiver = NULL;
     platform_lock_take(&c->lock);
+    if (sender != NULL) {
+        sender->link = (channel_link){0};
+    }
     stream_status status = check_send_locked(c, q, item->size_bytes);
     if (status == STREAM_OK) {
         receiver = append_locked(q, item);
@@ -299,7 +302,6 @@ channel_send(channel *c, channel_way way, channel_item *item)
 stream_status
 channel_park(channel *c, channel_way way, channel_sender *sender)
 {
-    sender->link = (channel_link){0};
     stream_status status = send_or_park(c, way, sender->item, sender);
     if (status == STREAM_OK) {
         sender->item = NULL;
@@ -364,8 +366,8 @@ channel_listen(channel *c, channel_way way, channel_receiver *receiver)
 {
     struct channel_queue *q = &c->queues[way];
     stream_status status = STREAM_OK;
-    receiver->link = (channel_link){0};
     platform_lock_take(&c->lock);
+    receiver->link = (channel_link){0};
     if (q->first == NULL && !is_closed_locked(c)) {
         enlist(&q->receivers, &receiver->link);
         status = STREAM_AGAIN;

@@ -470,12 +470,14 @@ pending_call_holds(_Config) ->
     ok = py_context:destroy(Context).
 
 %% A message of another channel.
+%% The second message holds it when the first one has gone.
 message_holds(_Config) ->
     Outer = new(),
     {Pid, Monitor} = spawn_monitor(fun() ->
         Inner = new(),
         ok = py_channel:send(Inner, 1),
-        ok = py_channel:send(Outer, {take, Inner})
+        ok = py_channel:send(Outer, {take, Inner}),
+        ok = py_channel:send(Outer, {leave, Inner})
     end),
     receive {'DOWN', Monitor, process, Pid, Why} -> normal = Why end,
     {ok, [1, false]} = py:eval("(lambda i: [i.receive(5), i.closed])(o.receive()[1])", #{o => Outer}).
