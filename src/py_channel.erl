@@ -24,8 +24,8 @@
 %%
 %% Messages are terms and become Python objects, and the other way round, as arguments and
 %% results of `py:call/3' do.  One that Python cannot take (a fun, say) raises
-%% `erlang.NotConvertibleError' in the receive and is gone.  Binaries of more than 64 bytes
-%% are not copied on the way into the channel.
+%% `erlang.NotConvertibleError' in the receive and is gone.  Binaries of 2 KiB or more are
+%% not copied on the way into the channel.
 %%
 %% <b>Sizes.</b>  `max_size' limits the bytes that are queued, for each way by itself.  The
 %% size of a message is what `erlang:external_size/1' says, large binaries included, but that

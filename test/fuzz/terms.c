@@ -9,7 +9,9 @@
  *   [term ->] object -> term -> object -> term -> object -> term
  *
  * where the last two terms must be the same, and that a term that cannot be converted
- * raises NotConvertibleError and nothing else.
+ * raises NotConvertibleError and nothing else.  What has a flat form, as messages of
+ * channels have it, must come out of it as it does from a conversion, and of the same
+ * size.
  */
 #include "../../c_src/erlang/convert.h"
 
@@ -19,6 +21,8 @@
 #include <unistd.h>
 
 #include "../../c_src/erlang/buffer.h"
+#include "../../c_src/erlang/flat.h"
+#include "../../c_src/erlang/weight.h"
 
 #define MOST_DEPTH 60
 
@@ -394,6 +398,68 @@ round_trip(ErlNifEnv *env, PyObject *object, bool own, ERL_NIF_TERM *term,
     return to_erlang(env, object, own, term) && to_python(env, *term, back);
 }
 
+/* ---- Flat ---- */
+
+static void
+check_size(ErlNifEnv *env, ERL_NIF_TERM term, uint64_t size_bytes)
+{
+    uint64_t expected;
+    if (!measure_message(env, term, NULL, &expected)) {
+        fail("no memory");
+    }
+    if (size_bytes != expected) {
+        fail("flat, and of another size");
+    }
+}
+
+static void
+check_flat_object(ErlNifEnv *env, PyObject *object)
+{
+    unsigned char flat[FLAT_MAX_BYTES];
+    uint64_t size_bytes;
+    ERL_NIF_TERM expected, term;
+    if (flat_write_object(state, object, flat, &size_bytes) == 0) {
+        return;
+    }
+    if (!to_erlang(env, object, true, &expected)) {
+        fail("flat, and refused");
+    }
+    if (!flat_to_term(env, flat, &term)) {
+        fail("no memory");
+    }
+    if (!enif_is_identical(term, expected)) {
+        fail("flat, and another term");
+    }
+    check_size(env, expected, size_bytes);
+}
+
+/* `expected` is NULL when the term was refused. */
+static void
+check_flat_term(ErlNifEnv *env, ERL_NIF_TERM term, PyObject *expected)
+{
+    unsigned char flat[FLAT_MAX_BYTES];
+    uint64_t size_bytes;
+    ERL_NIF_TERM first, second;
+    if (flat_write(env, term, flat, &size_bytes) == 0) {
+        return;
+    }
+    check_size(env, term, size_bytes);
+    PyObject *object = flat_to_python(state, flat);
+    if (object == NULL) {
+        refused(true);
+    }
+    if ((object == NULL) != (expected == NULL)) {
+        fail("flat, and converted in one way only");
+    }
+    if (object != NULL && to_erlang(env, object, true, &first) &&
+        to_erlang(env, expected, true, &second) && !enif_is_identical(first, second)) {
+        fail("flat, and another object");
+    }
+    Py_XDECREF(object);
+}
+
+/* ---- Rounds ---- */
+
 /* The first round may change it: an atom becomes text, bytes that are UTF-8 become str,
  * and then two keys may be one.  The later ones may not. */
 static void
@@ -401,6 +467,7 @@ check_object(ErlNifEnv *env, PyObject *object)
 {
     ERL_NIF_TERM first, second, third;
     PyObject *once, *twice;
+    check_flat_object(env, object);
     if (!round_trip(env, object, false, &first, &once)) {
         return;
     }
@@ -419,8 +486,10 @@ check_object(ErlNifEnv *env, PyObject *object)
 static void
 check_term(ErlNifEnv *env, ERL_NIF_TERM term)
 {
-    PyObject *object;
-    if (to_python(env, term, &object)) {
+    PyObject *object = NULL;
+    bool converted = to_python(env, term, &object);
+    check_flat_term(env, term, converted ? object : NULL);
+    if (converted) {
         check_object(env, object);
         Py_DECREF(object);
     }
