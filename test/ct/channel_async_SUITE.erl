@@ -157,11 +157,10 @@ killed_beside_a_send(_Config) ->
 %% A thread that was told of a message finds the cancel when it has the GIL at last: the
 %% next one is told.
 cancelled_when_told(_Config) ->
-    [cancel_when_told(fun(Channel) -> py:spawn_call(ct_channel, 'receive', [Channel]) end),
-     cancel_when_told(fun(Channel) ->
-         py:spawn_call(ct_channel_async, 'receive', [Channel])
-     end)],
-    ok.
+    ok = cancel_when_told(fun(Channel) -> py:spawn_call(ct_channel, 'receive', [Channel]) end),
+    ok = cancel_when_told(fun(Channel) ->
+        py:spawn_call(ct_channel_async, 'receive', [Channel])
+    end).
 
 cancel_when_told(StartNext) ->
     Channel = new(),
