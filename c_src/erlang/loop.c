@@ -83,9 +83,6 @@ event_loop_collect(event_loop *loop)
         *at = loop->first_due;
         loop->first_due = loop->last_due = NULL;
     }
-    if (loop->state == LOOP_TAKING) {
-        stream_token_clear(&loop->token);
-    }
     pthread_mutex_unlock(&loop->lock);
 }
 
@@ -98,6 +95,9 @@ event_loop_next_due(event_loop *loop)
     if (j != NULL) {
         loop->first_taken = j->next_due;
         j->due = false;
+    } else if (loop->first_due == NULL && loop->state == LOOP_TAKING) {
+        /* No cancel is left that a wait should be ended for. */
+        stream_token_clear(&loop->token);
     }
     pthread_mutex_unlock(&loop->lock);
     return j;

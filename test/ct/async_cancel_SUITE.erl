@@ -35,7 +35,8 @@ groups() ->
             interrupts_without_end,
             destroy_cancels,
             dropped_context_goes_on,
-            race_of_answers_and_timeouts
+            race_of_answers_and_timeouts,
+            random_faults
         ]},
         {stuck, [], [
             one_that_goes_on_is_stuck,
@@ -314,6 +315,77 @@ race(N) ->
         {ok, N} -> race(N - 1);
         {error, timeout} -> race(N - 1)
     end.
+
+%% Callers with all kinds of calls, which die now and then, beside interrupts, ends of
+%% contexts and of the application.
+random_faults(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 2}, {event_loops, 2}]),
+    [ok = round_of_faults() || _ <- lists:seq(1, 3)].
+
+round_of_faults() ->
+    %% A thread of CPython's that waits for the import of another must not be cancelled.
+    {ok, 1} = py:call(ct_async, answer, [1]),
+    ok = py:register_function(same, fun(X) -> X end),
+    ok = py:register_function(below, fun(N) -> below(N) end),
+    Contexts = [Context || _ <- [1, 2, 3], {ok, Context} <- [py_context:new()]],
+    Callers = [spawn_monitor(fun() -> faulty(60, Contexts) end) || _ <- lists:seq(1, 12)],
+    Killer = spawn_link(fun() -> disturb([Pid || {Pid, _} <- Callers], Contexts) end),
+    [
+        receive {'DOWN', Monitor, process, Pid, Why} ->
+            true = lists:member(Why, [normal, killed])
+        end
+     || {Pid, Monitor} <- Callers
+    ],
+    unlink(Killer),
+    exit(Killer, kill),
+    ok = no_tasks(),
+    rand:uniform(2) =:= 1 andalso [ok = py_context:destroy(Context) || Context <- Contexts],
+    ok = application:stop(erlpy),
+    ok = no_loops(),
+    ok = application:start(erlpy).
+
+below(0) -> 0;
+below(N) ->
+    Module = lists:nth(rand:uniform(2), [call_awaited, call_erlang]),
+    case py:call(ct_async, Module, [below, N - 1]) of
+        {ok, Value} -> Value;
+        {error, _} -> -1
+    end.
+
+faulty(0, _Contexts) ->
+    receive Any -> exit({stray, Any}) after 0 -> ok end;
+faulty(N, Contexts) ->
+    Context = lists:nth(rand:uniform(3), Contexts),
+    Time = rand:uniform(20) - 1,
+    case rand:uniform(9) of
+        1 -> {ok, N} = py:call(ct_async, answer, [N, Time / 1000]);
+        2 -> {error, {_, _, _}} = py:call(ct_async, failing_awaitable, [<<"x">>]);
+        3 -> {error, timeout} = py:call(ct_async, answer, [N, 3600], #{}, Time);
+        4 -> right(N, py:call(Context, ct_async, answer, [N, Time / 1000]));
+        5 -> right(N, py:call(Context, ct_async, answer, [N, 3600], #{}, Time));
+        6 -> right(0, py:call(ct_async, call_awaited, [below, rand:uniform(4)], #{}, Time * 10));
+        7 -> {error, _} = py:async_gather([{ct_async, answer, [N, Time / 1000]},
+                                           {ct_async, answer, [N, 3600]},
+                                           {ct_async, outer_failure, [<<"x">>]}]);
+        8 -> {ok, [N, N]} = py:async_gather([{ct_async, answer, [N, Time / 1000]},
+                                             {ct_async, call_awaited, [same, N]}]);
+        9 -> {error, timeout} = py:async_gather([{ct_async, answer, [N, 3600]}], Time)
+    end,
+    faulty(N - 1, Contexts).
+
+right(Value, {ok, Value}) -> ok;
+right(0, {ok, -1}) -> ok;
+right(_Value, {error, Reason}) ->
+    true = lists:member(Reason, [timeout, interrupted, destroyed]).
+
+disturb(Pids, Contexts) ->
+    timer:sleep(rand:uniform(20)),
+    case rand:uniform(10) of
+        1 -> exit(lists:nth(rand:uniform(length(Pids)), Pids), kill);
+        2 -> py_context:destroy(lists:nth(rand:uniform(3), Contexts));
+        _ -> py:interrupt(lists:nth(rand:uniform(3), Contexts))
+    end,
+    disturb(Pids, Contexts).
 
 %% ---- Code that goes on -----------------------------------------------------------------------
 
