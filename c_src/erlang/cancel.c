@@ -18,6 +18,7 @@
 
 #include "atoms.h"
 #include "chain.h"
+#include "interpreter.h"
 #include "nif_env.h"
 #include "runtime.h"
 #include "shared.h"
@@ -327,6 +328,31 @@ wants_exception(executor *ex, job *j)
     return wanted;
 }
 
+/* The thread of the job is in CPython's own code of imports: most likely it waits for a
+ * lock of that, which an exception would leave held for ever.  Later looks (watch.c)
+ * ask again.  Without a GIL nobody can tell. */
+static bool
+is_importing_gil(executor *ex, job *j)
+{
+    PyThreadState *python = NULL;
+    pthread_mutex_lock(&ex->lock);
+    if (interpreter_has_gil() && wants_exception_locked(j)) {
+        python = j->on->python;
+    }
+    pthread_mutex_unlock(&ex->lock);
+    /* It cannot go on, or end, while this thread has the GIL. */
+    PyFrameObject *frame = python != NULL ? PyThreadState_GetFrame(python) : NULL;
+    if (frame == NULL) {
+        return false;
+    }
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    bool importing = PyUnicode_CompareWithASCIIString(
+                         code->co_filename, "<frozen importlib._bootstrap>") == 0;
+    Py_DECREF(code);
+    Py_DECREF(frame);
+    return importing;
+}
+
 static void
 raise_gil(executor *ex, job *j)
 {
@@ -345,7 +371,9 @@ serve_asked(asked_job *asked)
         runtime_gil_wanted(+1);
         PyGILState_STATE gil = PyGILState_Ensure();
         runtime_gil_wanted(-1);
-        raise_gil(asked->ex, asked->j);
+        if (!is_importing_gil(asked->ex, asked->j)) {
+            raise_gil(asked->ex, asked->j);
+        }
         PyGILState_Release(gil);
     }
     free_asked(asked);

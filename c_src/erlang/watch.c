@@ -174,17 +174,43 @@ look_at_queue(executor *ex)
 
 /* ---- Jobs that run for long ---- */
 
+/* Shared. */
+typedef struct found_jobs {
+    unsigned count;
+    struct {
+        executor *ex;
+        job *j;
+    } jobs[SWEEP_JOBS];
+} found_jobs;
+
 typedef struct sweep {
     int64_t now_ns;
     bool restless;
     bool replace; /* a worker of the pool is stuck */
     bool behind;
-    unsigned count;
-    struct {
-        executor *ex;
-        job *j;
-    } unwatched[SWEEP_JOBS];
+    found_jobs unwatched;
+    found_jobs unreached; /* their cancel has not reached them, and may now */
 } sweep;
+
+static void
+add_found_locked(found_jobs *found, executor *ex, job *j)
+{
+    if (found->count < SWEEP_JOBS) {
+        found->jobs[found->count].ex = executor_share(ex);
+        found->jobs[found->count].j = job_share(j);
+        found->count++;
+    }
+}
+
+static void
+for_each_found(found_jobs *found, void (*visit)(executor *ex, job *j))
+{
+    for (unsigned i = 0; i < found->count; i++) {
+        visit(found->jobs[i].ex, found->jobs[i].j);
+        job_release(found->jobs[i].j);
+        executor_release(found->jobs[i].ex);
+    }
+}
 
 static void
 sweep_worker_locked(worker *w, sweep *found)
@@ -196,10 +222,8 @@ sweep_worker_locked(worker *w, sweep *found)
     found->restless = true;
     if (w->seen_serial != w->serial) {
         w->seen_serial = w->serial;
-    } else if (found->count < SWEEP_JOBS) {
-        found->unwatched[found->count].ex = executor_share(w->ex);
-        found->unwatched[found->count].j = job_share(j);
-        found->count++;
+    } else {
+        add_found_locked(&found->unwatched, w->ex, j);
     }
 }
 
@@ -207,7 +231,14 @@ static void
 sweep_cancelled_locked(worker *w, sweep *found)
 {
     job *j = w->running;
-    if (j == NULL || j->cancel == CANCEL_NONE || w->stuck) {
+    if (j == NULL || j->cancel == CANCEL_NONE) {
+        return;
+    }
+    if (j->cancel == CANCEL_REQUESTED && w->state != WORKER_PARKED) {
+        found->restless = true;
+        add_found_locked(&found->unreached, w->ex, j);
+    }
+    if (w->stuck) {
         return;
     }
     if (found->now_ns - j->cancelled_ns < EXECUTOR_STUCK_NS) {
@@ -241,7 +272,8 @@ sweep_executor(executor *ex, void *arg)
     found->behind = found->behind || (!ex->context && is_behind_locked(ex));
     for_each_worker_locked(ex, WORKER_ACTIVE, found, sweep_worker_locked);
     for_each_worker_locked(ex, WORKER_STALLED, found, sweep_worker_locked);
-    for (int state = 0; ex->unobeyed > 0 && state < WORKER_STATES; state++) {
+    bool disobeyed = ex->unobeyed > 0 || ex->stuck > 0;
+    for (int state = 0; disobeyed && state < WORKER_STATES; state++) {
         for_each_worker_locked(ex, (worker_state)state, found, sweep_cancelled_locked);
     }
     if (executor__look_at_tasks_locked(ex, found->now_ns)) {
@@ -268,11 +300,8 @@ look_at_jobs(executor *pool, int64_t now_ns)
 {
     sweep found = {.now_ns = now_ns};
     executor__for_each(sweep_executor, &found);
-    for (unsigned i = 0; i < found.count; i++) {
-        executor__monitor_caller(found.unwatched[i].ex, found.unwatched[i].j);
-        job_release(found.unwatched[i].j);
-        executor_release(found.unwatched[i].ex);
-    }
+    for_each_found(&found.unwatched, executor__monitor_caller);
+    for_each_found(&found.unreached, executor__ask_canceller);
     if (found.replace) {
         replace_stuck(pool);
     }

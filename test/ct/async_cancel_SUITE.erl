@@ -323,8 +323,6 @@ random_faults(Config) ->
     [ok = round_of_faults() || _ <- lists:seq(1, 3)].
 
 round_of_faults() ->
-    %% A thread of CPython's that waits for the import of another must not be cancelled.
-    {ok, 1} = py:call(ct_async, answer, [1]),
     ok = py:register_function(same, fun(X) -> X end),
     ok = py:register_function(below, fun(N) -> below(N) end),
     Contexts = [Context || _ <- [1, 2, 3], {ok, Context} <- [py_context:new()]],

@@ -36,7 +36,8 @@ groups() ->
             delivered_once_in_code,
             during_conversion_of_arguments,
             wait_in_a_sub_interpreter,
-            recursion_error_stays_an_error
+            recursion_error_stays_an_error,
+            others_wait_for_an_import
         ]},
         {deaths, [], [
             death_ends_blocked_reads,
@@ -275,6 +276,26 @@ recursion_error_stays_an_error(_Config) ->
     {error, timeout} = py:call(ct_cancel, recurse_and_spin, [self()], #{}, 1000),
     told(running),
     {error, {<<"RecursionError">>, _, _}} = py:call(ct_calls, recurse, [], #{}, 10000),
+    ok = quiet().
+
+%% CPython's lock of a module is lost when a thread that waits for it gets an exception: it
+%% gets its cancel when the module is there.
+others_wait_for_an_import(Config) ->
+    Dir = ?config(priv_dir, Config),
+    Code = <<"import erlang\nvalue = erlang.call('importing')\ndef get():\n    return value\n">>,
+    ok = file:write_file(filename:join(Dir, "ct_slow_module.py"), Code),
+    {ok, none} = py:eval("__import__('sys').path.append(d)", #{d => list_to_binary(Dir)}),
+    ok = erlpy_ct:register_waiting(importing),
+    First = caller(fun() -> py:call(ct_slow_module, get, []) end),
+    Importing = erlpy_ct:running(importing),
+    Patient = [caller(fun() -> py:call(ct_slow_module, get, []) end) || _ <- [1, 2, 3]],
+    Others = [caller(fun() -> py:call(ct_slow_module, get, [], #{}, 300) end) || _ <- [1, 2, 3]],
+    [{error, timeout} = erlpy_ct:answer_of(Caller) || Caller <- Others],
+    %% Any further look at those that were cancelled is over.
+    timer:sleep(300),
+    Importing ! {value, 17},
+    [{ok, 17} = erlpy_ct:answer_of(Caller) || Caller <- [First | Patient]],
+    {ok, 17} = py:call(ct_slow_module, get, []),
     ok = quiet().
 
 %% ---- The death of the caller -------------------------------------------------------------
