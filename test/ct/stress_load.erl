@@ -2,7 +2,7 @@
 %% random.
 %%
 %% A driver is a process with a seed of its own; all that it does follows from the seed:
-%% which operation, on which of the shared buffers, contexts, callers and writers, and
+%% which operation, on which of the shared buffers, channels, contexts, callers and writers, and
 %% with what.  (What comes of it depends on the others.)  Every operation ends by itself;
 %% one that does not is found by overdue/2.  Each writes a multiple of eight bytes of one
 %% pattern, so that Python can tell whether what it reads is what was written.
@@ -11,6 +11,7 @@
 -export([start/2, drive/4, finish/1, overdue/2, counts/1, failures/1, register_functions/0]).
 
 -define(BUFFERS, 24).
+-define(CHANNELS, 12).
 -define(CONTEXTS, 3).
 -define(CALLERS, 16).
 -define(WRITERS, 12).
@@ -89,6 +90,7 @@ overdue(Table, Limit) ->
 finish(Table) ->
     [kill(Pid) || {{process, Pid}} <- ets:tab2list(Table)],
     [py_buffer:abort(Buf, finished) || {{buffer, _}, Buf} <- ets:tab2list(Table)],
+    [py_channel:close(Channel) || {{channel, _}, Channel} <- ets:tab2list(Table)],
     [py_context:destroy(Context) || {{context, _}, Context} <- ets:tab2list(Table)],
     true = ets:delete(Table),
     ok.
@@ -131,6 +133,26 @@ buffer_options() ->
                 #{max_size => 8 * rand:uniform(100000)}]),
         maps:merge(choose([#{}, #{seekable => false}]), #{high_watermark => High})
     ).
+
+channel(Table) ->
+    case slot(Table, channel, ?CHANNELS) of
+        {Key, none} -> new_channel(Table, Key);
+        {_, Channel} -> Channel
+    end.
+
+new_channel(Table, Key) ->
+    Options = #{max_size => choose([infinity, 10, 1000, 100_000]), binaries => choose([copy, view])},
+    {ok, Channel} = py_channel:new(Options),
+    true = ets:insert(Table, {Key, Channel}),
+    Channel.
+
+%% A number, and the letter that it stands for, so many times.
+message() ->
+    N = rand:uniform(1000),
+    {N, binary:copy(<<($a + N rem 26)>>, choose([0, 1, 10, 100, 1000, 1900, 3000, 20_000]))}.
+
+is_message({N, Letters}) ->
+    Letters =:= binary:copy(<<($a + N rem 26)>>, byte_size(Letters)).
 
 %% A slot that is free or whose process is gone gets a new one.
 spawn_in(Table, Kind, Count, Fun) ->
@@ -199,6 +221,15 @@ operations() ->
         {context_new, 1},
         {context_destroy, 1},
         {interrupt, 2},
+        {channel_new, 1},
+        {channel_send, 12},
+        {channel_recv, 8},
+        {channel_close, 1},
+        {channel_forget, 1},
+        {channel_owner, 1},
+        {channel_info, 2},
+        {channel_user, 6},
+        {channel_process, 4},
         {garbage_collect, 1},
         {runtime_info, 2}
     ].
@@ -301,6 +332,35 @@ operation(interrupt, Table) ->
         {_, none} -> ok;
         {_, Context} -> ok = py:interrupt(Context)
     end;
+operation(channel_new, Table) ->
+    _ = new_channel(Table, {channel, rand:uniform(?CHANNELS)}),
+    ok;
+operation(channel_send, Table) ->
+    sent(py_channel:send(channel(Table), message(), rand:uniform(4) - 1));
+operation(channel_recv, Table) ->
+    received(py_channel:recv(channel(Table), rand:uniform(4) - 1));
+operation(channel_close, Table) ->
+    ok = py_channel:close(channel(Table));
+%% Abandoned, when nobody uses it.
+operation(channel_forget, Table) ->
+    true = ets:delete(Table, {channel, rand:uniform(?CHANNELS)});
+operation(channel_owner, Table) ->
+    case slot(Table, writer, ?WRITERS) of
+        {_, none} -> ok;
+        {_, Pid} -> ok = py_channel:set_owner(channel(Table), Pid)
+    end;
+operation(channel_info, Table) ->
+    #{messages := Messages, size := Size} = py_channel:info(channel(Table)),
+    true = Size >= Messages;
+operation(channel_user, Table) ->
+    Arguments = [channel(Table), rand:uniform(1 bsl 30), rand:uniform(100)],
+    Timeout = choose([infinity, 5, 50, 500]),
+    spawn_in(Table, caller, ?CALLERS, fun() ->
+        gave_up(answered({ok, none}, py:call(ct_stress, use_channel, Arguments, #{}, Timeout)))
+    end);
+operation(channel_process, Table) ->
+    {Channel, Seed} = {channel(Table), rand:uniform(1 bsl 30)},
+    spawn_in(Table, writer, ?WRITERS, fun() -> use_channel(Channel, Seed) end);
 operation(garbage_collect, _Table) ->
     true = erlang:garbage_collect();
 operation(runtime_info, _Table) ->
@@ -348,6 +408,27 @@ write_times(Buf, Left) ->
         ok -> write_times(Buf, Left - 1);
         Error -> accepted(Error)
     end.
+
+sent(ok) -> ok;
+sent(busy) -> ok;
+sent({error, Reason}) when Reason =:= closed; Reason =:= timeout -> {error, Reason}.
+
+received({ok, Message}) -> true = is_message(Message), ok;
+received({error, Reason}) when Reason =:= closed; Reason =:= timeout -> {error, Reason}.
+
+use_channel(Channel, Seed) ->
+    _ = rand:seed(exsss, Seed),
+    use_times(Channel, rand:uniform(60)).
+
+use_times(_Channel, 0) ->
+    ok;
+use_times(Channel, Left) ->
+    Used =
+        case rand:uniform(2) of
+            1 -> sent(py_channel:send(Channel, message(), 500));
+            2 -> received(py_channel:recv(Channel, 50))
+        end,
+    Used =:= {error, closed} orelse use_times(Channel, Left - 1).
 
 read_in(Table, Target) ->
     Arguments = [buffer(Table), rand:uniform(1 bsl 30), rand:uniform(60)],

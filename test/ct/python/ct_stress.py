@@ -89,6 +89,45 @@ def read_slowly(buf, seed):
     return total
 
 
+def message(rng):
+    n = rng.randrange(1000)
+    return n, chr(97 + n % 26) * rng.choice([0, 1, 10, 100, 1000, 1900, 3000, 20000])
+
+
+def check_message(received):
+    n, letters = received
+    if isinstance(letters, memoryview):
+        letters = bytes(letters).decode()
+    if letters != chr(97 + n % 26) * len(letters):
+        raise AssertionError(f"not what was sent: {n} {letters[:20]!r}")
+
+
+def use_channel(channel, seed, steps):
+    rng = random.Random(seed)
+    held = []
+    for _ in range(steps):
+        try:
+            way = rng.randrange(6)
+            if way < 2:
+                received = channel.receive(rng.random() / 20)
+            elif way == 2:
+                received = channel.try_receive((1, "b"))
+            elif way == 3 and rng.randrange(100) == 0:
+                return channel.close()
+            else:
+                channel.put(message(rng), rng.random() / 20)
+                continue
+        except TimeoutError:
+            continue
+        except erlang.ChannelClosed:
+            return
+        check_message(received)
+        if len(held) < VIEWS_HELD:
+            held.append(received)
+    for received in held:
+        check_message(received)
+
+
 def fail(n):
     raise ValueError(n)
 
@@ -106,7 +145,7 @@ def chain(depth):
 def buffers():
     """How many PyBuffers and views there are."""
     gc.collect()
-    names = ("PyBuffer", "View", "_View")
+    names = ("PyBuffer", "View", "_View", "Channel")
     return sum(type(value).__name__ in names for value in gc.get_objects())
 
 
