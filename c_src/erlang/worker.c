@@ -91,10 +91,11 @@ take_gil(worker *w)
     w->gil_since_ns = platform_now_ns();
 }
 
+/* w->python stays as it is: who cancels the job reads it. */
 static void
-give_gil(worker *w)
+give_gil(void)
 {
-    w->python = PyEval_SaveThread();
+    PyEval_SaveThread();
 }
 
 /* ---- Jobs ---- */
@@ -259,7 +260,7 @@ finish_job(worker *w, job *j)
     if (left) {
         take_gil(w);
         executor__take_back_gil();
-        give_gil(w);
+        give_gil();
     }
     executor__leave_job(j, moved);
 }
@@ -284,7 +285,7 @@ run_jobs(worker *w, job *j)
         job *done = j;
         j = next_job_gil(w, done);
         if (j == NULL) {
-            give_gil(w);
+            give_gil();
             finish_job(w, done);
         }
     }
@@ -311,7 +312,8 @@ worker_main(void *arg)
     w->run = runner_new_gil(w->ex->context);
     w->ident = PyThread_get_thread_ident();
     w->thread = pthread_self();
-    give_gil(w);
+    w->python = PyThreadState_Get();
+    give_gil();
     atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
     job *j;
     while ((j = await_job(w)) != NULL) {
