@@ -83,6 +83,7 @@ end_per_suite(_Config) ->
 
 init_per_testcase(_Case, Config) ->
     ok = erlpy_ct:start(Config, [{contexts, 2}]),
+    ok = eventually(fun() -> loop_threads() =:= 0 end),
     Config.
 
 end_per_testcase(_Case, Config) ->

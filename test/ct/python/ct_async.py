@@ -413,5 +413,8 @@ async def call_bad(name):
 
 
 async def break_loop():
-    os.close(asyncio.get_running_loop()._selector.fileno())
+    def fail(timeout):
+        raise OSError("broken")
+
+    asyncio.get_running_loop()._selector.select = fail
     await asyncio.sleep(1)
