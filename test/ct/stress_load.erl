@@ -25,6 +25,8 @@ start(Seed, Options) ->
     Table = ets:new(stress, [public, {write_concurrency, true}]),
     true = ets:insert(Table, [{seed, Seed}, {options, Options}, {failures, []}]),
     ok = register_functions(),
+    %% A cancel in the middle of an import would leave others that wait for it half a module.
+    {ok, none} = py:eval("__import__('ct_stress') and None"),
     Table.
 
 register_functions() ->
