@@ -5,9 +5,10 @@
  *   in a wait        the token of its thread ends the wait; the thread, once it has the
  *   of ours          GIL, raises Cancelled (executor_cancelled_gil)
  *   running          the canceller, a thread of its own, takes the GIL and leaves the
- *                    exception with CPython, which raises it at the thread's next check
+ *                    exception with CPython, which raises it at the next check of the
+ *                    thread; a loop that waits there for something of ours is woken
  *   on a loop        it is put into the inbox of the loop, whose thread cancels its
- * task
+ *                    task
  *
  * A C function may hold the GIL for ever: so no other thread of ours takes the GIL for
  * the sake of a cancel.
@@ -353,15 +354,22 @@ is_importing_gil(executor *ex, job *j)
     return importing;
 }
 
+/* An asyncio loop on that thread may be in its selector, where no exception comes. */
 static void
 raise_gil(executor *ex, job *j)
 {
+    stream_waker *loop = NULL;
     pthread_mutex_lock(&ex->lock);
     if (wants_exception_locked(j)) {
         PyThreadState_SetAsyncExc(j->on->ident, rt->cancelled);
         j->cancel = CANCEL_ASYNC;
+        loop = j->on->loop != NULL ? stream_waker_share(j->on->loop) : NULL;
     }
     pthread_mutex_unlock(&ex->lock);
+    if (loop != NULL) {
+        stream_waker_poke(loop);
+        stream_waker_release(loop);
+    }
 }
 
 static void

@@ -97,6 +97,8 @@ int64_t executor_look_around(executor *pool, int64_t now_ns);
  * wait_begin answers what can cancel the wait, or NULL. */
 stream_token *executor_wait_begin(void);
 void executor_wait_end(void);
+/* pyb_host.loop_waits: of a loop that a job runs on its own thread. */
+void executor_loop_waits(stream_waker *waker);
 /* pyb_host.cancelled */
 int executor_cancelled_gil(pyb_state *state);
 

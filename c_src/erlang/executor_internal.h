@@ -54,6 +54,8 @@ typedef struct worker {
     bool stuck;               /* its job was cancelled and goes on */
     job *running;             /* the innermost one */
     struct callback *waiting; /* the innermost erlang.call it waits in, or NULL */
+    stream_waker *loop;       /* of the asyncio loop that its job runs, or NULL; set by
+                                 this thread only; a reference */
     uint64_t serial;          /* jobs begun */
     struct worker *next, *prev;
 

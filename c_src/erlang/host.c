@@ -145,6 +145,7 @@ host_table(void)
         .wait_begin = executor_wait_begin,
         .wait_end = executor_wait_end,
         .cancelled = executor_cancelled_gil,
+        .loop_waits = executor_loop_waits,
         .forked = nif_forked,
         .spin_ns = runtime_spin_ns,
     };

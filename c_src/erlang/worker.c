@@ -276,12 +276,34 @@ executor__check_caller(job *j)
 }
 
 static void
+set_loop(worker *w, stream_waker *loop)
+{
+    pthread_mutex_lock(&w->ex->lock);
+    stream_waker *before = w->loop;
+    w->loop = loop;
+    pthread_mutex_unlock(&w->ex->lock);
+    stream_waker_release(before);
+}
+
+void
+executor_loop_waits(stream_waker *waker)
+{
+    worker *w = executor__current_worker();
+    if (w != NULL && w->loop != waker) {
+        set_loop(w, stream_waker_share(waker));
+    }
+}
+
+static void
 run_jobs(worker *w, job *j)
 {
     take_gil(w);
     while (j != NULL) {
         executor__check_caller(j);
         runner_run_gil(w->run, j);
+        if (w->loop != NULL) {
+            set_loop(w, NULL);
+        }
         job *done = j;
         j = next_job_gil(w, done);
         if (j == NULL) {

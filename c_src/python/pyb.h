@@ -106,6 +106,10 @@ typedef struct pyb_host {
      * 0 when there is nothing (any more) to tell: wait again, with the token cleared.
      */
     int (*cancelled)(pyb_state *state);
+    /* With the GIL: the loop of this waker, on the calling thread, waits for something.
+     * A cancel that leaves an exception with the thread then pokes the waker, so that
+     * the loop comes out of its system call.  Shares it. */
+    void (*loop_waits)(stream_waker *waker);
     /* In a child of the node after fork(): nothing may wait or reach the node. */
     bool (*forked)(void);
     /* How long a reader looks before it sleeps. */

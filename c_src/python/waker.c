@@ -292,7 +292,11 @@ static PyObject *
 armed_wait(PyObject *self, pyb_wait *wait, stream_status status)
 {
     if (status == STREAM_AGAIN) {
+        const pyb_host *host = pyb_get_host();
         link_wait((pyb_waker *)self, wait);
+        if (host != NULL && host->loop_waits != NULL) {
+            host->loop_waits(((pyb_waker *)self)->waker);
+        }
         return (PyObject *)wait;
     }
     Py_DECREF(wait);

@@ -56,6 +56,12 @@ stream_waker_fd(const stream_waker *waker)
     return waker->notifier.read_fd;
 }
 
+void
+stream_waker_poke(stream_waker *waker)
+{
+    platform_notifier_set(&waker->notifier);
+}
+
 static void
 lapse(stream_pending *pending)
 {

@@ -50,6 +50,8 @@ int stream_waker_fd(const stream_waker *waker);
  * any more; beside one that is being told it may become so once more, for nothing.
  * Returns owned: each is to be released. */
 stream_pending *stream_waker_take(stream_waker *waker);
+/* Makes the descriptor readable, though there may be nothing to take.  Any thread. */
+void stream_waker_poke(stream_waker *waker);
 /* The loop is gone: waits that are over, now or later, are dropped.  Idempotent. */
 void stream_waker_close(stream_waker *waker);
 

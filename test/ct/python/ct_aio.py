@@ -222,12 +222,25 @@ async def two_tasks(buf, other):
 
 
 def waits_in_loop(pid, buf):
+    return told_how_it_ends(pid, says_and_waits(pid, buf))
+
+
+def sleeps_in_loop(pid, seconds):
+    return told_how_it_ends(pid, says_and_sleeps(pid, seconds))
+
+
+def told_how_it_ends(pid, coroutine):
     """Tells what came out of the whole loop."""
     try:
-        return asyncio.run(says_and_waits(pid, buf))
+        return asyncio.run(coroutine)
     except BaseException as error:
         tell(pid, "ended", type(error).__name__)
         raise
+
+
+async def says_and_sleeps(pid, seconds):
+    tell(pid, "waits")
+    await asyncio.sleep(seconds)
 
 
 async def says_and_waits(pid, buf):
