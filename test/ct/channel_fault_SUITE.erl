@@ -4,7 +4,7 @@
 -compile([export_all, nowarn_export_all]).
 
 -import(erlpy_ct, [told/1]).
--import(channel_SUITE, [
+-import(erlpy_channels, [
     new/0, new/1, call/2, later/2, await/1, info/3, waiting/4, start/1, answer/1,
     full/0, start_waiting/3, start_receiving/2
 ]).
@@ -368,7 +368,7 @@ owner_that_ends_normally(_Config) ->
     [] = await(Python).
 
 owner_dead_before(_Config) ->
-    Dead = channel_SUITE:dead(),
+    Dead = erlpy_channels:dead(),
     {error, closed} = py_channel:send(new(#{owner => Dead}), x),
     Channel = new(),
     ok = py_channel:set_owner(Channel, Dead),
