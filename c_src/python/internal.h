@@ -4,11 +4,11 @@
  * THE LOCK AND THE GIL.  A thread that holds the GIL never blocks on a lock of the
  * stream, and no lock of the stream is held while the GIL is being acquired: those
  * two together make a deadlock impossible.  pyb__lock() is the only way in: it tries,
- * and gives the GIL up before it blocks.  (Freeing a PyBuffer may close the stream and
- * so take locks under the GIL: the second rule alone keeps that free of deadlocks.)
- * Under the reader lock no Python code may run: only bytes objects are allocated there
- * (they are not tracked, so that no collection starts), and every argument has been
- * converted before.
+ * and gives the GIL up before it blocks.  (Freeing a PyBuffer, which may close the
+ * stream, and arming a wait of a loop take locks under the GIL: the second rule alone
+ * keeps that free of deadlocks.) Under the reader lock no Python code may run: only
+ * bytes objects are allocated there (they are not tracked, so that no collection
+ * starts), and every argument has been converted before.
  *
  * THE SHAPE OF A READ.  Look under the lock; when the condition holds, allocate,
  * copy, consume, in this order, so that an exception leaves the position where it
