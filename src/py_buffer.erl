@@ -106,7 +106,7 @@ new(undefined) ->
 new(Length) when is_integer(Length), Length >= 0, Length =< ?MAX_LENGTH ->
     py_nif:buffer_new({Length, infinity, infinity, infinity, true, false, false});
 new(Options) when is_map(Options) ->
-    maps:foreach(fun(Name, Value) -> check_option(Name, Value, Options) end, Options),
+    ok = erlpy_options:check(?MODULE, Options, fun is_option/2),
     High = maps:get(high_watermark, Options, infinity),
     Low = low_watermark(High, maps:find(low_watermark, Options), Options),
     DefaultLast =
@@ -123,25 +123,9 @@ new(Options) when is_map(Options) ->
         maps:get(last_reader, Options, DefaultLast) =:= close,
         maps:get(copy, Options, auto) =:= always
     }),
-    owned(Made, maps:get(owner, Options, none));
+    erlpy_options:own(Made, Options, fun py_nif:buffer_set_owner/2);
 new(Other) ->
     badarg({new, [Other]}, Other, "not a length from 0 to 2^63-1, undefined, or a map of options").
-
-owned({ok, Buffer} = Made, Owner) when is_pid(Owner) ->
-    case py_nif:buffer_set_owner(Buffer, Owner) of
-        ok -> Made;
-        {error, enomem} = Error -> Error
-    end;
-owned(Made, _None) ->
-    Made.
-
-check_option(Name, Value, Options) ->
-    case is_option(Name, Value) of
-        true -> ok;
-        false -> bad_option("option ~tp cannot be ~tp", [Name, Value], Options);
-        owner_elsewhere -> bad_option("the owner ~tp is a process of another node", [Value], Options);
-        unknown -> bad_option("~tp is not an option", [Name], Options)
-    end.
 
 is_option(content_length, undefined) -> true;
 is_option(content_length, Value) -> is_size(Value, 0);
@@ -151,9 +135,7 @@ is_option(low_watermark, Value) -> is_size(Value, 0);
 is_option(max_size, infinity) -> true;
 is_option(max_size, Value) -> is_size(Value, 0);
 is_option(seekable, Value) -> is_boolean(Value);
-is_option(owner, none) -> true;
-is_option(owner, Pid) when is_pid(Pid), node(Pid) =/= node() -> owner_elsewhere;
-is_option(owner, Value) -> is_pid(Value);
+is_option(owner, Value) -> erlpy_options:owner(Value);
 is_option(last_reader, Value) -> Value =:= close orelse Value =:= keep;
 is_option(copy, Value) -> Value =:= auto orelse Value =:= always;
 is_option(_Name, _Value) -> unknown.
@@ -168,16 +150,11 @@ low_watermark(infinity, error, _Options) ->
 low_watermark(High, error, _Options) ->
     High div 2;
 low_watermark(infinity, {ok, _Low}, Options) ->
-    bad_option("low_watermark needs a high_watermark", [], Options);
+    erlpy_options:refuse(?MODULE, Options, "low_watermark needs a high_watermark", []);
 low_watermark(High, {ok, Low}, Options) when Low > High ->
-    bad_option("low_watermark ~b is above high_watermark ~b", [Low, High], Options);
+    erlpy_options:refuse(?MODULE, Options, "low_watermark ~b is above high_watermark ~b", [Low, High]);
 low_watermark(High, {ok, Low}, _Options) ->
     min(Low, High - 1).
-
--spec bad_option(string(), [term()], map()) -> no_return().
-bad_option(Format, Values, Options) ->
-    Text = unicode:characters_to_list(io_lib:format(Format, Values)),
-    badarg({new, [Options]}, Options, Text).
 
 %% ---- Writing -------------------------------------------------------------------------
 

@@ -91,41 +91,18 @@ new() ->
 %% </ul>
 -spec new(options()) -> {ok, channel()} | {error, enomem}.
 new(Options) when is_map(Options) ->
-    maps:foreach(fun(Name, Value) -> check_option(Name, Value, Options) end, Options),
+    ok = erlpy_options:check(?MODULE, Options, fun is_option/2),
     Views = maps:get(binaries, Options, copy) =:= view,
     Made = py_nif:channel_new(maps:get(max_size, Options, infinity), Views),
-    owned(Made, maps:get(owner, Options, none));
+    erlpy_options:own(Made, Options, fun py_nif:channel_set_owner/2);
 new(Other) ->
     erlpy_error:badarg_at(?MODULE, {new, [Other]}, 1, "not a map of options").
-
-owned({ok, Channel} = Made, Owner) when is_pid(Owner) ->
-    case py_nif:channel_set_owner(Channel, Owner) of
-        ok -> Made;
-        {error, enomem} = Error -> Error
-    end;
-owned(Made, _None) ->
-    Made.
-
-check_option(Name, Value, Options) ->
-    case is_option(Name, Value) of
-        true -> ok;
-        false -> bad_option("option ~tp cannot be ~tp", [Name, Value], Options);
-        owner_elsewhere -> bad_option("the owner ~tp is a process of another node", [Value], Options);
-        unknown -> bad_option("~tp is not an option", [Name], Options)
-    end.
 
 is_option(max_size, infinity) -> true;
 is_option(max_size, Value) -> is_integer(Value) andalso Value > 0 andalso Value =< ?MAX_SIZE;
 is_option(binaries, Value) -> Value =:= copy orelse Value =:= view;
-is_option(owner, none) -> true;
-is_option(owner, Pid) when is_pid(Pid), node(Pid) =/= node() -> owner_elsewhere;
-is_option(owner, Value) -> is_pid(Value);
+is_option(owner, Value) -> erlpy_options:owner(Value);
 is_option(_Name, _Value) -> unknown.
-
--spec bad_option(string(), [term()], map()) -> no_return().
-bad_option(Format, Values, Options) ->
-    Text = unicode:characters_to_list(io_lib:format(Format, Values)),
-    erlpy_error:badarg_at(?MODULE, {new, [Options]}, 1, Text).
 
 %% ---- Messages to Python ----------------------------------------------------------------
 

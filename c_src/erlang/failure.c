@@ -50,9 +50,8 @@ format_traceback(PyObject *exception)
     return text;
 }
 
-/* The exception that is set, normalised, with its traceback; the error is cleared. */
-static PyObject *
-take_exception(void)
+PyObject *
+failure_take_gil(void)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -68,7 +67,7 @@ take_exception(void)
 ERL_NIF_TERM
 failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python)
 {
-    PyObject *exception = take_exception();
+    PyObject *exception = failure_take_gil();
     ERL_NIF_TERM reason;
     if (exception == NULL) {
         reason = nif_am.am_undefined;

@@ -8,6 +8,9 @@
 #include <erl_nif.h>
 #include <stdbool.h>
 
+/* The exception that is set, normalised, with its traceback, or NULL: a new reference;
+ * the error is cleared. */
+PyObject *failure_take_gil(void);
 /* The exception that is set, which is cleared, as {error, {Type, Message, Traceback}}:
  * three binaries.  With `in_python` false, a value that could not be converted is
  * {error, {not_convertible, Message}}. */

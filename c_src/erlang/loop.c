@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "executor.h"
+#include "failure.h"
 #include "runtime.h"
 #include "shared.h"
 
@@ -197,21 +198,6 @@ fail_calls_gil(event_loop *loop, PyObject *exception)
     }
 }
 
-/* The exception that is set, normalised; or NULL. */
-static PyObject *
-take_exception(void)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && traceback != NULL) {
-        PyException_SetTraceback(value, traceback);
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-}
-
 static void *
 loop_main(void *arg)
 {
@@ -224,7 +210,7 @@ loop_main(void *arg)
         PyErr_NoMemory();
     }
     if (loop->run == NULL || !event_loop_serve_gil(loop)) {
-        PyObject *exception = take_exception();
+        PyObject *exception = failure_take_gil();
         fail_calls_gil(loop, exception);
         Py_XDECREF(exception);
     }

@@ -3,10 +3,10 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(erlpy_ct, [told/1]).
+-import(erlpy_ct, [job/1, result/1, told/1]).
 -import(erlpy_channels, [
-    new/0, new/1, full/0, full/1, call/2, later/2, await/1, info/3, waiting/4, start/1,
-    answer/1, no_answer/1, start_waiting/3, start_receiving/2
+    new/0, new/1, full/0, full/1, call/2, later/2, await/1, info/3, waiting/4,
+    no_answer/1, start_waiting/3, start_receiving/2
 ]).
 
 suite() ->
@@ -123,8 +123,8 @@ info_tells_all(_Config) ->
     Receiver = start_receiving(Channel, 1),
     ok = py_channel:close(Channel),
     #{closed := true, messages := 2, waiting_senders := 0} = py_channel:info(Channel),
-    {error, closed} = answer(Sender),
-    {error, closed} = answer(Receiver),
+    {error, closed} = result(Sender),
+    {error, closed} = result(Receiver),
     ok.
 
 %% ---- Sending ---------------------------------------------------------------------------
@@ -142,7 +142,7 @@ waits_for_room(_Config) ->
     Sender = start_waiting(Channel, second, 1),
     no_answer(Sender),
     <<"first">> = call('receive', [Channel]),
-    ok = answer(Sender),
+    ok = result(Sender),
     <<"second">> = call('receive', [Channel]).
 
 waits_for_room_with_a_large_term(_Config) ->
@@ -150,7 +150,7 @@ waits_for_room_with_a_large_term(_Config) ->
     Large = lists:seq(1, 30_000),
     Sender = start_waiting(Channel, Large, 1),
     <<"first">> = call('receive', [Channel]),
-    ok = answer(Sender),
+    ok = result(Sender),
     Large = call('receive', [Channel]).
 
 hundred_senders_in_order(_Config) ->
@@ -158,7 +158,7 @@ hundred_senders_in_order(_Config) ->
     Senders = [start_waiting(Channel, N, N) || N <- lists:seq(1, 100)],
     Numbers = lists:seq(1, 100),
     [<<"first">> | Numbers] = call(receive_some, [Channel, 101]),
-    [ok = answer(Sender) || Sender <- Senders],
+    [ok = result(Sender) || Sender <- Senders],
     ok.
 
 %% There is room for the second, but not for the first.
@@ -172,8 +172,8 @@ nobody_overtakes(_Config) ->
     no_answer(First),
     no_answer(Second),
     [<<"12345">>, Large, 1] = call(receive_some, [Channel, 3]),
-    ok = answer(First),
-    ok = answer(Second).
+    ok = result(First),
+    ok = result(Second).
 
 timeout_sends_nothing(_Config) ->
     Channel = full(),
@@ -182,18 +182,18 @@ timeout_sends_nothing(_Config) ->
     Sender = start_waiting(Channel, second, 1),
     {error, timeout} = py_channel:send(Channel, x, 1),
     [<<"first">>, <<"second">>] = call(receive_some, [Channel, 2]),
-    ok = answer(Sender),
+    ok = result(Sender),
     #{messages := 0, waiting_senders := 0} = py_channel:info(Channel).
 
 %% What was answered ok arrives, what was answered timeout does not.
 random_timeouts(_Config) ->
     Channel = new(#{max_size => 8}),
     Receiver = later(receive_all, [Channel]),
-    Senders = [start(fun() ->
+    Senders = [job(fun() ->
                    [{Sender, N} || N <- lists:seq(1, 50),
                                    ok =:= py_channel:send(Channel, {Sender, N}, rand:uniform(3))]
                end) || Sender <- lists:seq(1, 20)],
-    Sent = [answer(Sender) || Sender <- Senders],
+    Sent = [result(Sender) || Sender <- Senders],
     ok = py_channel:close(Channel),
     Received = await(Receiver),
     true = lists:sort(Received) =:= lists:sort(lists:append(Sent)),
@@ -226,7 +226,7 @@ waits_for_a_message(_Config) ->
     [begin
          Receiver = start_receiving(Channel, 1),
          none = call(put, [Channel, Term]),
-         {ok, Term} = answer(Receiver)
+         {ok, Term} = result(Receiver)
      end || Term <- [1, <<"text">>, lists:seq(1, 30_000)]],
     #{outbox := #{waiting_receivers := 0, messages := 0}} = py_channel:info(Channel).
 
@@ -243,7 +243,7 @@ timeout_takes_nothing(_Config) ->
 %% Also when it was told in vain in between.
 waits_no_longer_than_said(_Config) ->
     Channel = new(),
-    Receiver = start(fun() -> erlpy_ct:timed(fun() -> py_channel:recv(Channel, 500) end) end),
+    Receiver = job(fun() -> erlpy_ct:timed(fun() -> py_channel:recv(Channel, 500) end) end),
     ok = waiting(Channel, outbox, waiting_receivers, 1),
     {Pid, _} = Receiver,
     [begin
@@ -253,7 +253,7 @@ waits_no_longer_than_said(_Config) ->
          true = erlang:resume_process(Pid),
          ok = waiting(Channel, outbox, waiting_receivers, 1)
      end || N <- [1, 2]],
-    {Took, {error, timeout}} = answer(Receiver),
+    {Took, {error, timeout}} = result(Receiver),
     true = Took >= 499 andalso Took < 2000.
 
 %% The mailbox is not searched: looking at a message costs a reduction.
@@ -294,7 +294,7 @@ large_in_a_deep_mailbox(_Config) ->
     Channel = new(),
     Large = lists:seq(1, 20_000),
     Rounds = 50,
-    Job = start(fun() ->
+    Job = job(fun() ->
         receive go -> ok end,
         [{ok, Large} = py_channel:recv(Channel) || _ <- lists:seq(1, Rounds)],
         flush(500_000)
@@ -303,7 +303,7 @@ large_in_a_deep_mailbox(_Config) ->
     [Pid ! N || N <- lists:seq(1, 500_000)],
     Pid ! go,
     none = call(put_all, [Channel, lists:duplicate(Rounds, Large)]),
-    ok = answer(Job).
+    ok = result(Job).
 
 flush(0) -> ok;
 flush(N) -> receive M when is_integer(M) -> flush(N - 1) end.
@@ -311,11 +311,11 @@ flush(N) -> receive M when is_integer(M) -> flush(N - 1) end.
 %% Nothing is lost, nothing comes twice, nothing stray.
 random_receive_timeouts(_Config) ->
     Channel = new(),
-    Receivers = [start(fun() -> receive_with_timeouts(Channel, []) end) || _ <- lists:seq(1, 20)],
+    Receivers = [job(fun() -> receive_with_timeouts(Channel, []) end) || _ <- lists:seq(1, 20)],
     Putters = [later(put_slowly, [Channel, 100, Tag]) || Tag <- [1, 2, 3, 4]],
     [none = await(Putter) || Putter <- Putters],
     ok = py_channel:close(Channel),
-    Received = lists:append([answer(Receiver) || Receiver <- Receivers]),
+    Received = lists:append([result(Receiver) || Receiver <- Receivers]),
     true = lists:sort(Received) =:= [{Tag, N} || Tag <- [1, 2, 3, 4], N <- lists:seq(1, 100)].
 
 receive_with_timeouts(Channel, Received) ->
@@ -330,10 +330,10 @@ receive_with_timeouts(Channel, Received) ->
 many_senders_many_receivers(_Config) ->
     Channel = new(#{max_size => 1000}),
     Receivers = [later(receive_all, [Channel]) || _ <- lists:seq(1, 8)],
-    Senders = [start(fun() ->
+    Senders = [job(fun() ->
                    [ok = py_channel:send(Channel, {S, N}, infinity) || N <- lists:seq(1, 500)]
                end) || S <- lists:seq(1, 8)],
-    _ = [answer(Sender) || Sender <- Senders],
+    _ = [result(Sender) || Sender <- Senders],
     ok = py_channel:close(Channel),
     Received = [await(Receiver) || Receiver <- Receivers],
     true = lists:sort(lists:append(Received)) =:=
@@ -346,11 +346,11 @@ many_senders_many_receivers(_Config) ->
 
 many_processes_receive(_Config) ->
     Channel = new(#{max_size => 100}),
-    Receivers = [start(fun() -> receive_all(Channel, []) end) || _ <- lists:seq(1, 50)],
+    Receivers = [job(fun() -> receive_all(Channel, []) end) || _ <- lists:seq(1, 50)],
     Putters = [later(put_numbers, [Channel, 1, 500, Tag]) || Tag <- [1, 2, 3]],
     [none = await(Putter) || Putter <- Putters],
     ok = py_channel:close(Channel),
-    Received = [answer(Receiver) || Receiver <- Receivers],
+    Received = [result(Receiver) || Receiver <- Receivers],
     true = lists:sort(lists:append(Received)) =:=
         [{Tag, N} || Tag <- [1, 2, 3], N <- lists:seq(1, 500)],
     [true = lists:sort(OfOne) =:= OfOne
@@ -375,9 +375,9 @@ bounce_in_order(_Config) ->
     Channel = new(#{max_size => 100}),
     Bounce = later(bounce, [Channel]),
     Numbers = lists:seq(1, 2000),
-    Sender = start(fun() -> [ok = py_channel:send(Channel, N, infinity) || N <- Numbers] end),
+    Sender = job(fun() -> [ok = py_channel:send(Channel, N, infinity) || N <- Numbers] end),
     Numbers = [begin {ok, Back} = py_channel:recv(Channel, 5000), Back end || _ <- Numbers],
-    _ = answer(Sender),
+    _ = result(Sender),
     ok = py_channel:close(Channel),
     none = await(Bounce).
 
@@ -427,8 +427,8 @@ close_answers_those_who_wait(_Config) ->
     ok = waiting(Idle, inbox, waiting_receivers, 2),
     ok = py_channel:close(Channel),
     ok = py_channel:close(Idle),
-    [{error, closed} = answer(Sender) || Sender <- Senders],
-    [{error, closed} = answer(Receiver) || Receiver <- Receivers],
+    [{error, closed} = result(Sender) || Sender <- Senders],
+    [{error, closed} = result(Receiver) || Receiver <- Receivers],
     [{error, {<<"ChannelClosed">>, _, _}} = py:await(Putter, 5000) || Putter <- Putters],
     [[] = await(Python) || Python <- Pythons],
     [_ = told(waiting) || _ <- Putters],
@@ -441,8 +441,8 @@ python_closes(_Config) ->
     Sender = start_waiting(Channel, second, 1),
     Receiver = start_receiving(Channel, 1),
     none = call(invoke, [Channel, close]),
-    {error, closed} = answer(Sender),
-    {error, closed} = answer(Receiver),
+    {error, closed} = result(Sender),
+    {error, closed} = result(Receiver),
     #{closed := true, messages := 1} = py_channel:info(Channel),
     {ok, true} = py:eval("c.closed", #{c => Channel}).
 
@@ -451,10 +451,10 @@ close_beside_sends(_Config) ->
     [begin
          Channel = new(#{max_size => 20 + rand:uniform(500)}),
          Receiver = later(receive_all, [Channel]),
-         Senders = [start(fun() -> send_until_closed(Channel, S, 1) end) || S <- [1, 2, 3, 4]],
+         Senders = [job(fun() -> send_until_closed(Channel, S, 1) end) || S <- [1, 2, 3, 4]],
          erlpy_ct:busy_wait(rand:uniform(2000)),
          ok = py_channel:close(Channel),
-         Sent = lists:append([[{S, N} || N <- lists:seq(1, answer(Sender))]
+         Sent = lists:append([[{S, N} || N <- lists:seq(1, result(Sender))]
                               || {S, Sender} <- lists:zip([1, 2, 3, 4], Senders)]),
          true = lists:sort(await(Receiver)) =:= Sent
      end || _ <- lists:seq(1, 50)],

@@ -3,10 +3,10 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(erlpy_ct, [told/1]).
+-import(erlpy_ct, [job/1, result/1, told/1]).
 -import(erlpy_channels, [
-    new/0, new/1, call/2, later/2, await/1, info/3, waiting/4, start/1, answer/1,
-    full/0, start_waiting/3, start_receiving/2
+    new/0, new/1, call/2, later/2, await/1, info/3, waiting/4, full/0,
+    start_waiting/3, start_receiving/2
 ]).
 
 suite() ->
@@ -79,13 +79,13 @@ killed_senders_pass_their_turn_on(_Config) ->
     Large = start_waiting(Channel, binary:copy(<<"x">>, 15), 1),
     Small = start_waiting(Channel, 1, 2),
     kill(Large),
-    ok = answer(Small),
+    ok = result(Small),
     Senders = [start_waiting(Channel, {long_enough_to_wait, N}, N) || N <- lists:seq(1, 40)],
     [kill(Sender) || {N, Sender} <- lists:zip(lists:seq(1, 40), Senders), N rem 2 =:= 1],
     ok = waiting(Channel, inbox, waiting_senders, 20),
     Left = [{<<"long_enough_to_wait">>, N} || N <- lists:seq(2, 40, 2)],
     [<<"12345">>, 1 | Left] = call(receive_some, [Channel, 22]),
-    [ok = answer(Sender) || {N, Sender} <- lists:zip(lists:seq(1, 40), Senders), N rem 2 =:= 0],
+    [ok = result(Sender) || {N, Sender} <- lists:zip(lists:seq(1, 40), Senders), N rem 2 =:= 0],
     #{messages := 0} = py_channel:info(Channel).
 
 %% On a dirty scheduler: nothing of a process that is gone is left waiting.
@@ -107,10 +107,10 @@ timeout_in_a_race(_Config) ->
     Channel = full(),
     lists:foreach(
         fun(N) ->
-            Sender = start(fun() -> py_channel:send(Channel, N, 2) end),
+            Sender = job(fun() -> py_channel:send(Channel, N, 2) end),
             erlpy_ct:busy_wait(1000 + rand:uniform(2000)),
             <<"first">> = call('receive', [Channel]),
-            case answer(Sender) of
+            case result(Sender) of
                 ok -> N = call('receive', [Channel]);
                 {error, timeout} -> #{messages := 0} = py_channel:info(Channel)
             end,
@@ -159,7 +159,7 @@ killed_after_it_was_told(_Config) ->
     1 = info(Channel, outbox, messages),
     1 = info(Channel, outbox, waiting_receivers),
     kill(First),
-    {ok, 1} = answer(Second),
+    {ok, 1} = result(Second),
     #{outbox := #{messages := 0, waiting_receivers := 0}} = py_channel:info(Channel).
 
 %% It has been taken out of the queue, and is not in its process yet: it comes back.
@@ -180,7 +180,7 @@ killed_at_any_time(_Config) ->
     Channel = new(#{max_size => 2000}),
     Count = 3000,
     Putter = later(put_numbers, [Channel, 1, Count]),
-    Collector = start(fun() -> collect(#{}) end),
+    Collector = job(fun() -> collect(#{}) end),
     {CollectorPid, _} = Collector,
     ok = kill_receivers(Channel, CollectorPid, 300),
     _ = [spawn_link(fun() -> forward(Channel, CollectorPid) end) || _ <- [1, 2, 3]],
@@ -189,7 +189,7 @@ killed_at_any_time(_Config) ->
     ok = erlpy_ct:eventually(fun() -> info(Channel, outbox, messages) =:= 0 end),
     timer:sleep(100),
     CollectorPid ! stop,
-    Seen = answer(Collector),
+    Seen = result(Collector),
     %% One that was killed between its receive and the word to the collector has it.
     Lost = Count - map_size(Seen),
     ct:pal("~b were with those who were killed", [Lost]),
@@ -222,10 +222,10 @@ told_and_timed_out(_Config) ->
     Channel = new(),
     lists:foreach(
         fun(N) ->
-            Receiver = start(fun() -> py_channel:recv(Channel, 2) end),
+            Receiver = job(fun() -> py_channel:recv(Channel, 2) end),
             erlpy_ct:busy_wait(1000 + rand:uniform(2000)),
             none = call(put, [Channel, N]),
-            case answer(Receiver) of
+            case result(Receiver) of
                 {ok, N} -> {error, timeout} = py_channel:recv(Channel, 0);
                 {error, timeout} -> {ok, N} = py_channel:recv(Channel, 0)
             end
@@ -353,8 +353,8 @@ owner_in_the_options(_Config) ->
     Sender = start_waiting(Channel, second, 1),
     Receiver = start_receiving(Channel, 1),
     exit(Owner, kill),
-    {error, closed} = answer(Sender),
-    {error, closed} = answer(Receiver),
+    {error, closed} = result(Sender),
+    {error, closed} = result(Receiver),
     [<<"first">>] = call(receive_all, [Channel]),
     {error, closed} = py_channel:send(Channel, x).
 
@@ -394,7 +394,7 @@ owner_of_many(_Config) ->
 
 owner_that_waits(_Config) ->
     Channel = full(),
-    Owner = start(fun() ->
+    Owner = job(fun() ->
         ok = py_channel:set_owner(Channel, self()),
         py_channel:send(Channel, second, infinity)
     end),
@@ -408,13 +408,13 @@ end_with_a_thousand_that_wait(_Config) ->
     Channels = [{full(), End} || End <- [fun py_channel:close/1, fun own_and_die/1]],
     [
         begin
-            Senders = [start(fun() -> py_channel:send(Channel, x, infinity) end)
+            Senders = [job(fun() -> py_channel:send(Channel, x, infinity) end)
                        || _ <- lists:seq(1, 1000)],
-            Receivers = [start(fun() -> py_channel:recv(Channel) end) || _ <- lists:seq(1, 1000)],
+            Receivers = [job(fun() -> py_channel:recv(Channel) end) || _ <- lists:seq(1, 1000)],
             ok = waiting(Channel, inbox, waiting_senders, 1000),
             ok = waiting(Channel, outbox, waiting_receivers, 1000),
             ok = End(Channel),
-            [{error, closed} = answer(Job) || Job <- Senders ++ Receivers],
+            [{error, closed} = result(Job) || Job <- Senders ++ Receivers],
             [<<"first">>] = call(receive_all, [Channel])
         end
      || {Channel, End} <- Channels
@@ -528,7 +528,7 @@ purge_while_processes_wait(_Config) ->
     Channel = full(),
     Sender = start_waiting(Channel, second, 1),
     Receivers = [start_receiving(Channel, 1),
-                 start(fun() -> py_channel:recv(Channel, 50_000) end)],
+                 job(fun() -> py_channel:recv(Channel, 50_000) end)],
     ok = waiting(Channel, outbox, waiting_receivers, 2),
     {ok, Modules} = application:get_key(erlpy, modules),
     [begin
@@ -539,8 +539,8 @@ purge_while_processes_wait(_Config) ->
     #{waiting_senders := 1, outbox := #{waiting_receivers := 2}} = py_channel:info(Channel),
     [<<"first">>, <<"second">>] = call(receive_some, [Channel, 2]),
     none = call(put_all, [Channel, [1, 2]]),
-    ok = answer(Sender),
-    [{ok, 1}, {ok, 2}] = lists:sort([answer(Receiver) || Receiver <- Receivers]).
+    ok = result(Sender),
+    [{ok, 1}, {ok, 2}] = lists:sort([result(Receiver) || Receiver <- Receivers]).
 
 without_python(Config) ->
     ok = application:stop(erlpy),

@@ -3,7 +3,10 @@
 
 -compile([export_all, nowarn_export_all]).
 
--import(erlpy_channels, [new/0, new/1, call/2, later/2, await/1, info/3, start/1, answer/1, dead/0]).
+-import(erlpy_ct, [job/1, result/1]).
+-import(erlpy_channels, [
+    new/0, new/1, call/2, later/2, await/1, info/3, dead/0
+]).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
@@ -440,7 +443,7 @@ pids_and_references_work(_Config) ->
     none = await(Answerer),
     %% And from Python's put.
     Out = new(),
-    {Pid, _} = Echo = start(fun() ->
+    {Pid, _} = Echo = job(fun() ->
         {ok, {Parent, Ref}} = py_channel:recv(Out),
         Parent ! {Ref, self()},
         done
@@ -448,7 +451,7 @@ pids_and_references_work(_Config) ->
     Ref = make_ref(),
     none = call(put, [Out, {self(), Ref}]),
     receive {Ref, Pid} -> ok after 5000 -> ct:fail(no_answer) end,
-    done = answer(Echo).
+    done = result(Echo).
 
 send_to_a_dead_process(_Config) ->
     Dead = dead(),

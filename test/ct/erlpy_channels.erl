@@ -2,7 +2,7 @@
 -module(erlpy_channels).
 
 -export([new/0, new/1, full/0, full/1, call/2, later/2, await/1, info/3, waiting/4]).
--export([start/1, answer/1, no_answer/1, start_waiting/3, start_receiving/2, dead/0]).
+-export([no_answer/1, start_waiting/3, start_receiving/2, dead/0]).
 
 new() ->
     new(#{}).
@@ -29,36 +29,18 @@ info(Channel, inbox, Key) -> maps:get(Key, py_channel:info(Channel)).
 waiting(Channel, Way, Key, N) ->
     erlpy_ct:eventually(fun() -> info(Channel, Way, Key) =:= N end).
 
-%% Runs Fun in a process of its own: what comes of it, and what it left in the mailbox, is
-%% had by answer/1.
-start(Fun) ->
-    Self = self(),
-    Ref = make_ref(),
-    Pid = spawn_link(fun() ->
-        Answer = Fun(),
-        {messages, Left} = process_info(self(), messages),
-        Self ! {Ref, Answer, Left}
-    end),
-    {Pid, Ref}.
-
-answer({_Pid, Ref}) ->
-    receive
-        {Ref, Answer, Left} -> [] = Left, Answer
-    after 20_000 -> ct:fail(no_answer)
-    end.
-
 no_answer({_Pid, Ref}) ->
     receive {Ref, Answer, _} -> ct:fail({answered, Answer}) after 0 -> ok end.
 
 %% A sender that waits as the Nth.
 start_waiting(Channel, Term, N) ->
-    Job = start(fun() -> py_channel:send(Channel, Term, infinity) end),
+    Job = erlpy_ct:job(fun() -> py_channel:send(Channel, Term, infinity) end),
     ok = waiting(Channel, inbox, waiting_senders, N),
     Job.
 
 %% A receiver that waits as the Nth.
 start_receiving(Channel, N) ->
-    Job = start(fun() -> py_channel:recv(Channel) end),
+    Job = erlpy_ct:job(fun() -> py_channel:recv(Channel) end),
     ok = waiting(Channel, outbox, waiting_receivers, N),
     Job.
 

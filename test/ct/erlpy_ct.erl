@@ -9,6 +9,7 @@
 
 -export([start/1, start/2, stop/0, python_dir/1, python/0]).
 -export([still_works/0, left_clean/1, eventually/1, eventually/2, timed/1, busy_wait/1]).
+-export([job/1, result/1]).
 -export([told/1, nothing_told/1, caller/1, answer_of/1, info/1, quiet/0]).
 -export([register_waiting/1, running/1, down/1, workers/0]).
 -export([peer/2, badarg/4, skip_without/1]).
@@ -157,6 +158,24 @@ told(Word) ->
 
 nothing_told(Ms) ->
     receive Any -> ct:fail({stray, Any}) after Ms -> ok end.
+
+%% Runs Fun in a process of its own: what comes of it, and what it left in the mailbox, is
+%% had by result/1.
+job(Fun) ->
+    Self = self(),
+    Ref = make_ref(),
+    Pid = spawn_link(fun() ->
+        Answer = Fun(),
+        {messages, Left} = process_info(self(), messages),
+        Self ! {Ref, Answer, Left}
+    end),
+    {Pid, Ref}.
+
+result({_Pid, Ref}) ->
+    receive
+        {Ref, Answer, Left} -> [] = Left, Answer
+    after ?WITHIN -> ct:fail(no_answer)
+    end.
 
 %% A process that makes the call, and tells its answer as {Pid, Answer} when it lives.
 caller(Call) ->

@@ -3,6 +3,8 @@
 
 -compile([export_all, nowarn_export_all]).
 
+-import(erlpy_ct, [job/1, result/1]).
+
 suite() ->
     [{timetrap, {seconds, 60}}].
 
@@ -55,23 +57,6 @@ new(Options) ->
 bytes(Size) ->
     binary:copy(<<"x">>, Size).
 
-%% Runs Fun in a process of its own: what comes of it is had by answer/1.
-start(Fun) ->
-    Self = self(),
-    Ref = make_ref(),
-    Pid = spawn_link(fun() ->
-        Answer = Fun(),
-        {messages, Left} = process_info(self(), messages),
-        Self ! {Ref, Answer, Left}
-    end),
-    {Pid, Ref}.
-
-answer({_Pid, Ref}) ->
-    receive
-        {Ref, Answer, Left} -> [] = Left, Answer
-    after 10_000 -> ct:fail(no_answer)
-    end.
-
 answered({_Pid, Ref} = Job) ->
     receive
         {Ref, _, _} = Message -> self() ! Message, {yes, Job}
@@ -80,7 +65,7 @@ answered({_Pid, Ref} = Job) ->
 
 %% A writer that waits as the Nth.
 start_waiting(Buf, Data, N) ->
-    Job = start(fun() -> py_buffer:write(Buf, Data) end),
+    Job = job(fun() -> py_buffer:write(Buf, Data) end),
     ok = waiting(Buf, N),
     Job.
 
@@ -146,7 +131,7 @@ info_tells_all(_Config) ->
     #{state := open, written := 10, available := 10, waiting_writers := 1,
       high_watermark := 10, low_watermark := 4} = py_buffer:info(Buf),
     ok = py_buffer:close(Buf),
-    {error, closed} = answer(Waiting),
+    {error, closed} = result(Waiting),
     #{state := ended, written := 10, waiting_writers := 0} = py_buffer:info(Buf),
     Aborted = new(#{}),
     ok = py_buffer:abort(Aborted, {because, "of", [<<"this">>]}),
@@ -165,7 +150,7 @@ waits_from_high_to_low(_Config) ->
     #{waiting_writers := 1, available := 201} = py_buffer:info(Buf),
     no = answered(Waiting),
     _ = call(take, [Buf, 1]),
-    ok = answer(Waiting),
+    ok = result(Waiting),
     #{waiting_writers := 0, available := 206} = py_buffer:info(Buf),
     ok = py_buffer:write(Buf, bytes(793), 0),
     ok = py_buffer:write(Buf, <<"y">>, 0),
@@ -176,17 +161,17 @@ same_marks(_Config) ->
     ok = py_buffer:write(Buf, bytes(10)),
     Waiting = start_waiting(Buf, <<"y">>, 1),
     <<"x">> = call(take, [Buf, 1]),
-    ok = answer(Waiting).
+    ok = result(Waiting).
 
 small_marks(_Config) ->
     Buf = new(#{high_watermark => 1}),
-    Job = start(fun() ->
+    Job = job(fun() ->
         [ok = py_buffer:write(Buf, <<N>>) || N <- lists:seq(1, 200)],
         py_buffer:close(Buf)
     end),
     Expected = << <<N>> || N <- lists:seq(1, 200) >>,
     Expected = iolist_to_binary(call(records, [Buf, 1])),
-    ok = answer(Job).
+    ok = result(Job).
 
 %% Accepted when the buffer is under the mark: unread data stays below it plus one write.
 larger_than_the_mark(_Config) ->
@@ -195,7 +180,7 @@ larger_than_the_mark(_Config) ->
     ok = py_buffer:write(Buf, Large, 0),
     Waiting = start_waiting(Buf, Large, 1),
     true = call(take, [Buf, 1_000_000]) =:= Large,
-    ok = answer(Waiting),
+    ok = result(Waiting),
     ok = py_buffer:close(Buf),
     true = call(whole, [Buf]) =:= Large.
 
@@ -209,7 +194,7 @@ lists_wait_too(_Config) ->
     {error, busy} = py_buffer:write(Buf, List, 0),
     {error, timeout} = py_buffer:write(Buf, List, 10),
     _ = call(take, [Buf, 10]),
-    ok = answer(Waiting),
+    ok = result(Waiting),
     ok = py_buffer:close(Buf),
     true = call(whole, [Buf]) =:= iolist_to_binary(List).
 
@@ -228,9 +213,9 @@ limit_and_mark(_Config) ->
     First = start_waiting(Buf, bytes(10), 1),
     Second = start_waiting(Buf, bytes(10), 2),
     _ = call(take, [Buf, 15]),
-    ok = answer(First),
+    ok = result(First),
     _ = call(take, [Buf, 10]),
-    {error, too_large} = answer(Second),
+    {error, too_large} = result(Second),
     ok = py_buffer:write(Buf, bytes(5)),
     #{written := 30, state := open} = py_buffer:info(Buf).
 
@@ -242,7 +227,7 @@ hundred_writers_in_order(_Config) ->
     Writers = [start_waiting(Buf, <<N:64>>, N) || N <- lists:seq(1, 100)],
     _ = call(take, [Buf, 100]),
     Reader = py:spawn_call(ct_flow, records, [Buf, 8]),
-    [ok = answer(Writer) || Writer <- Writers],
+    [ok = result(Writer) || Writer <- Writers],
     ok = py_buffer:close(Buf),
     {ok, Records} = py:await(Reader, 10_000),
     Records = [<<N:64>> || N <- lists:seq(1, 100)],
@@ -258,8 +243,8 @@ nobody_overtakes(_Config) ->
     {error, timeout} = py_buffer:write(Buf, <<"second">>, 5),
     Third = start_waiting(Buf, <<"third">>, 2),
     _ = call(take, [Buf, 50]),
-    ok = answer(First),
-    ok = answer(Third),
+    ok = result(First),
+    ok = result(Third),
     <<"firstthird">> = call(take, [Buf, 10]),
     ok.
 
@@ -288,8 +273,8 @@ random_timeouts(_Config) ->
     ct:pal("seed ~w", [Seed]),
     Buf = new(#{high_watermark => 64, low_watermark => 16}),
     Reader = py:spawn_call(ct_flow, records, [Buf, 16]),
-    Writers = [start(fun() -> write_randomly(Buf, W, Seed) end) || W <- lists:seq(1, 20)],
-    Accepted = [answer(Writer) || Writer <- Writers],
+    Writers = [job(fun() -> write_randomly(Buf, W, Seed) end) || W <- lists:seq(1, 20)],
+    Accepted = [result(Writer) || Writer <- Writers],
     ok = py_buffer:close(Buf),
     {ok, Records} = py:await(Reader, 20_000),
     lists:foreach(
@@ -316,7 +301,7 @@ killed_writers_pass_their_turn_on(_Config) ->
     [kill(Writer) || {_, Writer} <- Killed],
     ok = waiting(Buf, 10),
     _ = call(take, [Buf, 10]),
-    [ok = answer(Writer) || {_, Writer} <- Kept],
+    [ok = result(Writer) || {_, Writer} <- Kept],
     Expected = << <<N>> || {N, _} <- Kept >>,
     Expected = call(take, [Buf, 10]),
     #{waiting_writers := 0, available := 0} = py_buffer:info(Buf).
@@ -362,13 +347,13 @@ full_with_writers(Options) ->
 close_answers_waiting_writers(_Config) ->
     {Buf, Writers} = full_with_writers(#{}),
     ok = py_buffer:close(Buf),
-    [{error, closed} = answer(Writer) || Writer <- Writers],
+    [{error, closed} = result(Writer) || Writer <- Writers],
     #{written := 10, waiting_writers := 0} = py_buffer:info(Buf).
 
 abort_answers_waiting_writers(_Config) ->
     {Buf, Writers} = full_with_writers(#{}),
     ok = py_buffer:abort(Buf, {went, wrong}),
-    [{error, {aborted, {went, wrong}}} = answer(Writer) || Writer <- Writers],
+    [{error, {aborted, {went, wrong}}} = result(Writer) || Writer <- Writers],
     {error, {aborted, {went, wrong}}} = py_buffer:write(Buf, <<"x">>),
     {error, {aborted, {went, wrong}}} = py_buffer:write(Buf, ["x"], 0),
     #{written := 10, waiting_writers := 0} = py_buffer:info(Buf).
@@ -376,7 +361,7 @@ abort_answers_waiting_writers(_Config) ->
 python_close_answers_waiting_writers(_Config) ->
     {Buf, Writers} = full_with_writers(#{last_reader => keep}),
     {ok, none} = py:call(ct_buffers, invoke, [Buf, close]),
-    [{error, closed} = answer(Writer) || Writer <- Writers],
+    [{error, closed} = result(Writer) || Writer <- Writers],
     {error, closed} = py_buffer:write(Buf, <<"x">>, 0),
     #{written := 10, reader_closed := true, state := open} = py_buffer:info(Buf).
 
@@ -386,7 +371,7 @@ last_reader_answers_waiting_writers(_Config) ->
     ok = py_buffer:write(Buf, bytes(10)),
     Writer = start_waiting(Buf, <<"a">>, 1),
     none = call(let_go, [last]),
-    {error, closed} = answer(Writer),
+    {error, closed} = result(Writer),
     #{reader_closed := true} = py_buffer:info(Buf).
 
 last_reader_keeps(_Config) ->
@@ -478,13 +463,13 @@ stopped_call_is_none(_Config) ->
 needs_more(Function, Args, Data) ->
     Buf = new(#{high_watermark => 1000, last_reader => keep}),
     Reader = py:spawn_call(ct_flow, Function, [Buf | Args]),
-    Writer = start(fun() ->
+    Writer = job(fun() ->
         [ok = py_buffer:write(Buf, Piece) || Piece <- erlpy_ct:pieces(Data, 300)],
         py_buffer:close(Buf)
     end),
     {ok, Read} = py:await(Reader, 10_000),
     true = Read =:= Data,
-    ok = answer(Writer).
+    ok = result(Writer).
 
 read_all_needs_more(_Config) ->
     needs_more(whole, [], rand:bytes(1_000_000)).
