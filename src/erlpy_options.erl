@@ -30,7 +30,7 @@ refuse(Module, Options, Format, Values) ->
     erlpy_error:badarg_at(Module, {new, [Options]}, 1, Text).
 
 %% The verdict on the option `owner'.
--spec owner(term()) -> verdict().
+-spec owner(term()) -> boolean() | owner_elsewhere.
 owner(none) -> true;
 owner(Pid) when is_pid(Pid), node(Pid) =/= node() -> owner_elsewhere;
 owner(Value) -> is_pid(Value).
