@@ -9,12 +9,12 @@ import importlib.util
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 
+from command import Failure, output_of
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 60
 #: The interpreter of the system, for which Debian has mypy.
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -39,32 +39,6 @@ EXPECTED = {
         r"results +39 of 40 jobs are done, .+",
     ],
 }
-
-
-class Failure(Exception):
-    """What a command has printed, and what was wrong with it."""
-
-
-def output_of(*command, **options):
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        **options,
-    )
-    try:
-        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        raise Failure(f"{output}not done after {DEADLINE_SECONDS} s") from None
-    if process.returncode != 0:
-        raise Failure(f"{output}exit status {process.returncode}")
-    return output
 
 
 def check_output(name, expected):

@@ -21,15 +21,14 @@ import os
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 
+from command import Failure, output_of
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
-DEADLINE_SECONDS = 60
 
 FENCE = re.compile(r"^```(.*)$")
 FILE_NAME = re.compile(r"^# ([a-z_]+\.py)$")
@@ -38,10 +37,6 @@ MODULE_NAME = re.compile(r"^-module\(([a-z_]+)\)\.$")
 
 class Skip(Exception):
     """Why a block cannot run here."""
-
-
-class Failure(Exception):
-    """What a block that ran wrong has printed."""
 
 
 class Block:
@@ -79,25 +74,7 @@ def run(folder, *command):
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "priv/python"), str(folder)])
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        raise Failure(f"{output}not done after {DEADLINE_SECONDS} s") from None
-    if process.returncode != 0:
-        raise Failure(f"{output}exit status {process.returncode}")
+    output_of(*command, cwd=folder, env=environment)
 
 
 def run_erlang(block, folder, action):

@@ -53,23 +53,6 @@ struct ch_room {
     atomic_uchar seen[CH_SENDERS][CH_ITEMS];
 };
 
-static void
-pause_a_little(struct choices *choices)
-{
-    switch (choose(choices, 4)) {
-    case 0:
-        sched_yield();
-        break;
-    case 1:
-        for (uint64_t n = choose(choices, 1000); n > 0; n--) {
-            platform_relax();
-        }
-        break;
-    default:
-        break;
-    }
-}
-
 static channel_want
 choose_want(struct ch_room *room, struct choices *choices)
 {
@@ -168,7 +151,7 @@ ch_sender(void *arg)
     bool closed = false;
     for (unsigned i = 0; i < CH_ITEMS && !closed; i++) {
         closed = send_one(self, i);
-        pause_a_little(&self->choices);
+        pause_a_little(&self->choices, 1000);
     }
     for (int place = 0; place < CH_PARKED; place++) {
         if (self->pending[place]) {
@@ -202,7 +185,7 @@ receive_one(struct ch_receiver *self)
     stream_status status = channel_receive(room->c, room->way, &item);
     if (status == STREAM_OK) {
         if (room->gives_back && choose(&self->choices, 8) == 0) {
-            pause_a_little(&self->choices);
+            pause_a_little(&self->choices, 1000);
             channel_unreceive(room->c, room->way, item);
         } else {
             note_item(self, item);
@@ -226,10 +209,10 @@ ch_thread(void *arg)
                 stream_token_clear(&room->token);
             } else if (status == STREAM_OK && choose(&self->choices, 4) == 0) {
                 channel_pass(room->c, room->way);
-                pause_a_little(&self->choices);
+                pause_a_little(&self->choices, 1000);
             }
         }
-        pause_a_little(&self->choices);
+        pause_a_little(&self->choices, 1000);
     }
     return NULL;
 }
@@ -259,7 +242,7 @@ change_loop(struct ch_receiver *self)
 {
     stream_waker_close(self->waker);
     stream_waker_release(self->waker);
-    pause_a_little(&self->choices);
+    pause_a_little(&self->choices, 1000);
     for (int place = 0; place < CH_WAITS; place++) {
         cancel_wait(self, place);
     }
@@ -299,7 +282,7 @@ take_waits(struct ch_receiver *self)
             continue;
         }
         CHECK(*place == p);
-        pause_a_little(&self->choices);
+        pause_a_little(&self->choices, 1000);
         if (choose(&self->choices, 4) == 0) {
             cancel_wait(self, (int)(place - self->waits)); /* it passes */
             continue;
@@ -346,7 +329,7 @@ ch_canceller(void *arg)
     while (!room->over) {
         stream_token_raise(&room->token);
         for (uint64_t n = choose(&choices, 20); n > 0; n--) {
-            pause_a_little(&choices);
+            pause_a_little(&choices, 1000);
             sched_yield();
         }
     }
@@ -361,7 +344,7 @@ ch_closer(void *arg)
     struct choices choices = {.state = room->seed};
     if (choose(&choices, 2) == 0) {
         for (uint64_t n = choose(&choices, 3000); n > 0; n--) {
-            pause_a_little(&choices);
+            pause_a_little(&choices, 1000);
         }
         channel_close(room->c);
     }

@@ -57,23 +57,6 @@ struct flow {
     uint64_t allowed; /* up to where a wait of the reader has let the writers go */
 };
 
-static void
-pause_a_little(struct choices *choices)
-{
-    switch (choose(choices, 4)) {
-    case 0:
-        sched_yield();
-        break;
-    case 1:
-        for (uint64_t n = choose(choices, 2000); n > 0; n--) {
-            platform_relax();
-        }
-        break;
-    default:
-        break;
-    }
-}
-
 /* ---- Lines that tell whose they are ---- */
 
 static size_t
@@ -231,7 +214,7 @@ flow_writer(void *arg)
         next += write->count;
         write_lines(writer, write);
         resolve_down_to(writer, FLOW_PENDING, false);
-        pause_a_little(&writer->choices);
+        pause_a_little(&writer->choices, 2000);
     }
     resolve_down_to(writer, 0, true);
     return NULL;
@@ -384,7 +367,7 @@ flow_reader(void *arg)
             wait_for_more(flow, &choices);
         }
         check_marks(flow);
-        pause_a_little(&choices);
+        pause_a_little(&choices, 2000);
     }
 }
 
@@ -419,7 +402,7 @@ flow_looker(void *arg)
             CHECK(status == STREAM_OK || status == STREAM_CHANGED ||
                   status == STREAM_RANGE);
         }
-        pause_a_little(&choices);
+        pause_a_little(&choices, 2000);
         sched_yield();
     }
     return NULL;
@@ -433,7 +416,7 @@ flow_canceller(void *arg)
     while (!flow->over) {
         stream_token_raise(&flow->token);
         for (uint64_t n = choose(&choices, 20); n > 0; n--) {
-            pause_a_little(&choices);
+            pause_a_little(&choices, 2000);
             sched_yield();
         }
     }
@@ -456,7 +439,7 @@ flow_watcher(void *arg)
     for (int i = 0; i < FLOW_WATCHES; i++) {
         flow->watches[i].watcher.notify = note_flow_watch;
         stream_watch(flow->s, &flow->watches[i].watcher);
-        pause_a_little(&choices);
+        pause_a_little(&choices, 2000);
         sched_yield();
     }
     return NULL;
@@ -471,7 +454,7 @@ flow_ender(void *arg)
     struct flow *flow = arg;
     struct choices choices = {.state = (flow->seed * 11) | 1};
     for (uint64_t n = choose(&choices, 3000); n > 0; n--) {
-        pause_a_little(&choices);
+        pause_a_little(&choices, 2000);
     }
     switch (choose(&choices, 4)) {
     case 0:

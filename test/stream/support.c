@@ -464,3 +464,20 @@ choose(struct choices *choices, uint64_t below)
     choices->state ^= choices->state << 17;
     return (choices->state >> 11) % below;
 }
+
+void
+pause_a_little(struct choices *choices, uint64_t most_steps)
+{
+    switch (choose(choices, 4)) {
+    case 0:
+        sched_yield();
+        break;
+    case 1:
+        for (uint64_t n = choose(choices, most_steps); n > 0; n--) {
+            platform_relax();
+        }
+        break;
+    default:
+        break;
+    }
+}

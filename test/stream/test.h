@@ -216,5 +216,7 @@ struct choices {
 };
 
 uint64_t choose(struct choices *choices, uint64_t below);
+/* Nothing, a turn of another thread, or so many steps of a busy wait, at most. */
+void pause_a_little(struct choices *choices, uint64_t most_steps);
 
 #endif
