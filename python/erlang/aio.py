@@ -14,6 +14,7 @@ however many buffers are awaited in it.
 import asyncio
 import weakref
 from contextvars import Context
+from operator import index
 
 from _erlang import (
     BufferAborted,
@@ -51,6 +52,26 @@ def _waker(loop):
             del _wakers[loop]
             raise
     return waker
+
+
+def _count(n):
+    try:
+        return index(n)
+    except TypeError:
+        raise TypeError(f"n must be an int, not {type(n).__name__}") from None
+
+
+def _bytes(separator):
+    """The separator, of which nobody else changes the bytes while it is looked for."""
+    if not isinstance(separator, bytes):
+        try:
+            separator = memoryview(separator).tobytes()
+        except TypeError:
+            what = type(separator).__name__
+            raise TypeError(f"separator must be bytes-like, not {what}") from None
+    if not separator:
+        raise ValueError(_EMPTY)
+    return separator
 
 
 async def _until(arm, *args):
@@ -166,6 +187,7 @@ class StreamReader:
 
         b'' at the end, and for n = 0.
         """
+        n = _count(n)
         return await self._call(1 if n >= 0 else None, self._buf.read, n)
 
     async def readexactly(self, n):
@@ -174,6 +196,7 @@ class StreamReader:
         Raises asyncio.IncompleteReadError, whose .partial has been consumed, when the
         end comes before.
         """
+        n = _count(n)
         if n < 0:
             raise ValueError("readexactly size can not be less than zero")
         try:
@@ -211,9 +234,8 @@ class StreamReader:
             read = _UntilAny(self._buf, separator, self._limit).read
             least = 1
         else:
+            separator = _bytes(separator)
             read, least = self._read_until, len(separator)
-            if least == 0:
-                raise ValueError(_EMPTY)
         try:
             return await self._search(least, read, separator)
         except IncompleteReadError as error:
@@ -236,7 +258,7 @@ class StreamReader:
         It shows what lies in one piece, which may be less than has arrived.  It is
         empty at the end, and for n = 0.
         """
-        return await self._call(1, self._buf.readview, n)
+        return await self._call(1, self._buf.readview, _count(n))
 
     def views(self):
         """Memoryviews of the rest, as it arrives, for `async for`."""
@@ -257,11 +279,9 @@ class _UntilAny:
     those.  What has been searched is not searched again."""
 
     def __init__(self, buf, separators, limit):
-        self.separators = sorted(separators, key=len)
         if not separators:
             raise ValueError("Separator should contain at least one element")
-        if not self.separators[0]:
-            raise ValueError(_EMPTY)
+        self.separators = sorted(map(_bytes, separators), key=len)
         self.buf = buf
         self.limit = limit
         self.position = None  # `clear` and `seen` count from here

@@ -1,5 +1,6 @@
 """erlang.aio.reader against asyncio.StreamReader: the same cases, the same answers."""
 
+import array
 import asyncio
 import sys
 import time
@@ -558,6 +559,36 @@ def test_wrong_arguments():
     for limit in (0, -1):
         with pytest.raises(ValueError, match="limit"):
             aio.reader(make_buffer(), limit)
+
+
+@pytest.mark.parametrize(
+    "method, argument, text",
+    [
+        ("read", "5", "n must be an int, not str"),
+        ("read", None, "n must be an int, not NoneType"),
+        ("readexactly", 1.5, "n must be an int, not float"),
+        ("readview", "5", "n must be an int, not str"),
+        ("readuntil", 5, "separator must be bytes-like, not int"),
+        ("readuntil", "a", "separator must be bytes-like, not str"),
+        ("readuntil", (b"a", "b"), "separator must be bytes-like, not str"),
+    ],
+)
+def test_wrong_arguments_of_reads(method, argument, text):
+    writer = Writer()
+    with pytest.raises(TypeError, match=text):
+        asyncio.run(getattr(aio.reader(writer.buffer), method)(argument))
+    assert writer.info()["waiting_readers"] == 0
+
+
+def test_separators_that_are_no_bytes():
+    async def main():
+        reader = aio.reader(make_buffer(b"a!?b?!c!?d!?"))
+        wide = array.array("H", b"!?")
+        assert await reader.readuntil(bytearray(b"!?")) == b"a!?"
+        assert await reader.readuntil(wide) == b"b?!c!?"
+        assert await reader.readuntil((wide, b"|")) == b"d!?"
+
+    asyncio.run(main())
     text = repr(aio.reader(make_buffer(b"abc"), 2**80))
     assert "available=3" in text
 
