@@ -12,9 +12,8 @@
  * whose thread waits for an erlang.call, which could be that very chain; when all wait,
  * one more is started.  They live until the application stops.
  *
- *   TAKING --stop--> ENDING (its calls and tasks are cancelled) --all have ended-->
- * over
- *      `--asyncio fails--> FAILED (its calls are answered with the exception) ---> over
+ *   TAKING --stop--> ENDING --its calls, which are cancelled, have ended--> over
+ *      `--asyncio fails--> FAILED --its calls have been told the exception--> over
  *
  * `calls` counts those that were assigned to the loop and have not ended, also while
  * their worker still has them: so it does not go before they have come.
