@@ -96,8 +96,17 @@ collect(Ref, Jobs, Values, Deadline) ->
         {error, timeout}
     end.
 
+%% The replies are taken as they lie in the mailbox: to look for each would take the square
+%% of their number.
 give_up_all(Ref, Jobs) ->
-    maps:foreach(fun(N, Job) -> claim(Job, {Ref, N}) end, Jobs).
+    drop_replies(Ref, length([Job || Job <- maps:values(Jobs), py_nif:cancel(Job) =:= replied])).
+
+drop_replies(_Ref, 0) ->
+    ok;
+drop_replies(Ref, Left) ->
+    receive
+        {py_response, {Ref, _N}, _Result} -> drop_replies(Ref, Left - 1)
+    end.
 
 deadline(infinity) -> infinity;
 deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.

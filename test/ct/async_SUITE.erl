@@ -58,6 +58,7 @@ groups() ->
             gather_first_failure_cancels,
             gather_timeout_cancels,
             gather_beside_other_messages,
+            gather_failure_among_many_replies,
             gather_bad_arguments,
             async_call_and_await,
             await_bad_arguments
@@ -450,6 +451,16 @@ gather_beside_other_messages(_Config) ->
     {error, {<<"ValueError">>, _, _}} =
         py:async_gather([{ct_async, outer_failure, [<<"no">>]} || _ <- lists:seq(1, 500)]),
     Other = [receive Message -> Message end || _ <- Other],
+    ok.
+
+%% Nearly all have answered when the first answer, a failure, is looked at.
+gather_failure_among_many_replies(_Config) ->
+    Calls = [{math, sqrt, [4]} || _ <- lists:seq(1, 40000)],
+    {Good, {ok, _}} = timer:tc(fun() -> py:async_gather(Calls) end),
+    {Failed, {error, {<<"ValueError">>, _, _}}} =
+        timer:tc(fun() -> py:async_gather([{math, sqrt, [-1]} | Calls]) end),
+    ct:pal("all answers: ~p ms, a failure: ~p ms", [Good div 1000, Failed div 1000]),
+    true = Failed < 8 * Good,
     ok.
 
 gather_bad_arguments(_Config) ->
