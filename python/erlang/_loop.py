@@ -105,6 +105,7 @@ class _Server:
             return
         if self.finishing is None:
             if self.host.ending():
+                self.loop.set_task_factory(None)  # a user's may fail
                 self.finishing = self.loop.create_task(self.finish())
                 self.finishing.add_done_callback(lambda _: self.loop.stop())
         elif self.changed is not None and not self.changed.done():

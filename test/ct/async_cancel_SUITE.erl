@@ -57,6 +57,7 @@ groups() ->
             stop_with_blocked_loops,
             stop_cancels_background_tasks,
             stop_closes_generators,
+            stop_with_a_task_factory_that_fails,
             stop_and_start_leaves_nothing,
             stop_while_calls_come
         ]}
@@ -566,6 +567,15 @@ stop_closes_generators(Config) ->
     {ok, 0} = py:call(ct_async, leave_generator, [list_to_binary(Path)]),
     ok = application:stop(erlpy),
     {ok, <<"closed\n">>} = file:read_file(Path).
+
+stop_with_a_task_factory_that_fails(_Config) ->
+    {ok, none} = py:call(ct_async, refuse_tasks, []),
+    {error, {<<"OSError">>, <<"no tasks">>, _}} = py:call(ct_async, answer, [1]),
+    ok = application:stop(erlpy),
+    ok = no_loops(),
+    ok = application:start(erlpy),
+    {ok, 1} = py:call(ct_async, answer, [1]),
+    ok.
 
 stop_and_start_leaves_nothing(_Config) ->
     _ = round_of_work(),

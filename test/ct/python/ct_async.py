@@ -418,3 +418,11 @@ async def break_loop():
 
     asyncio.get_running_loop()._selector.select = fail
     await asyncio.sleep(1)
+
+
+async def refuse_tasks():
+    def fail(loop, coroutine, **kwargs):
+        coroutine.close()
+        raise OSError("no tasks")
+
+    asyncio.get_running_loop().set_task_factory(fail)
