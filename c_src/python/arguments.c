@@ -222,6 +222,11 @@ pyb__convert_limit(PyObject *value, const char *name, int least, uint64_t *limit
     if (value == Py_None) {
         return 0;
     }
+    if (!PyIndex_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an int or None, not %.200s", name,
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
     PyObject *index = PyNumber_Index(value);
     if (index == NULL) {
         return -1;

@@ -205,7 +205,7 @@ def test_a_large_message_fits_into_an_empty_queue():
 def test_wrong_sizes(max_size):
     with pytest.raises(ValueError, match="max_size"):
         make_channel(max_size)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="max_size must be an int or None, not str"):
         make_channel("1")
 
 
