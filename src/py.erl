@@ -324,28 +324,27 @@ async_gather(Calls) ->
 async_gather(Calls, Timeout) ->
     gather(Calls, Timeout, {async_gather, [Calls, Timeout]}).
 
-gather(Calls, Timeout, {Function, Args} = Who) ->
+gather(Calls, Timeout, Who) ->
     is_list(Calls) andalso length_of(Calls) =/= improper orelse
         erlpy_error:badarg_at(?MODULE, Who, 1, "not a list of calls"),
     ?IS_TIMEOUT(Timeout) orelse
-        erlpy_error:badarg_at(?MODULE, {Function, Args}, 2,
-                              "not a timeout: milliseconds or infinity"),
+        erlpy_error:badarg_at(?MODULE, Who, 2, "not a timeout: milliseconds or infinity"),
     py_wait:gather([gathered_request(Call, Who) || Call <- Calls], Timeout).
 
 length_of(List) ->
     try length(List) catch error:badarg -> improper end.
 
-gathered_request({Module, Function, Args}, Who) ->
-    gathered_request({Module, Function, Args, #{}}, Who);
-gathered_request({Module, Function, Args, Kwargs} = Call, Who) ->
+gathered_request(Call, Who) ->
     try
-        is_list(Args) andalso is_map(Kwargs) orelse error(badarg),
-        {call, gathered_name(Module), gathered_name(Function), Args, Kwargs}
+        gathered_call(Call)
     catch
         error:_ -> not_gathered(Call, Who)
-    end;
-gathered_request(Call, Who) ->
-    not_gathered(Call, Who).
+    end.
+
+gathered_call({Module, Function, Args}) ->
+    gathered_call({Module, Function, Args, #{}});
+gathered_call({Module, Function, Args, Kwargs}) when is_list(Args), is_map(Kwargs) ->
+    {call, gathered_name(Module), gathered_name(Function), Args, Kwargs}.
 
 gathered_name(Name) when is_atom(Name); is_binary(Name) ->
     Name;

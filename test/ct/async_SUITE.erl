@@ -474,6 +474,8 @@ gather_bad_arguments(_Config) ->
                   [{math, 17, [1]}], [{math, sqrt, x}], [{math, sqrt, [1], []}],
                   [{math, [255, x], [1]}], [Good, {math, sqrt, [1], #{}, 1}]]
     ],
+    "because of {math,sqrt,x}" =
+        string:find(erlpy_ct:badarg(py, async_gather, [[Good, {math, sqrt, x}]], 1), "because"),
     [_ = erlpy_ct:badarg(py, async_gather, [[Good], Timeout], 2) || Timeout <- [-1, x, 1.5]],
     ok.
 
