@@ -90,7 +90,7 @@ void executor_count_all(executor_counts *sum);
 bool executor_start_canceller(void);
 
 /* What the main thread does between its other duties: answers when it is to be called
- * again, INT64_MAX when executor_watch() will say so. */
+ * again, INT64_MAX when it is woken for that. */
 int64_t executor_look_around(executor *pool, int64_t now_ns);
 
 /* Around a wait of the calling thread, without the GIL.  No-ops on foreign threads.

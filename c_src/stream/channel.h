@@ -158,7 +158,8 @@ typedef struct channel_want {
  *
  * Until there is something to receive, or the channel is closed: STREAM_OK (look; or
  * channel_pass()), STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED (the token was
- * raised, also when there is something by now: no item is taken after a cancel). */
+ * raised while it waited, also when there is something by now: no item is taken after
+ * such a cancel). */
 stream_status channel_wait(channel *c, channel_way way, const channel_want *want);
 /* Until the item has been taken: STREAM_OK; or, and the item is still the caller's,
  * STREAM_CLOSED, STREAM_TIMEDOUT, STREAM_INTERRUPTED, STREAM_CANCELLED: another try
