@@ -1,5 +1,5 @@
 /*
- * core.c
+ * core.c: see core.h.
  *
  * LOCK.  One per core, a leaf: monitors are set under it, so that the death that it
  * reports is seen to be that of the owner of the moment.
