@@ -268,7 +268,8 @@ await(Ref) ->
 
 %% @doc Waits for the answer of a `spawn_call'.  `{error, timeout}' says only that it has not
 %% come yet: unlike the timeout of `call' it cancels nothing, the answer may still come, and
-%% can be awaited again.
+%% can be awaited again. An answer comes once: who awaits one that they have got waits in
+%% vain.
 -spec await(reference(), timeout()) -> result().
 await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
     py_wait:response(Ref, Timeout);
