@@ -12,7 +12,7 @@ A Channel arrives in an argument; erlang.testing.make_channel() makes one withou
 reply() answers a message that carries the pid of its sender.
 """
 
-from _erlang import Channel, ChannelClosed, send
+from _erlang import Atom, Channel, ChannelClosed, Pid, send
 
 __all__ = ["Channel", "ChannelClosed", "reply"]
 
@@ -24,4 +24,9 @@ def reply(pid, term):
     term: anything that converts to an Erlang term.
     A process that is dead is no error.  Raises what erlang.send() raises.
     """
+    if not isinstance(pid, (Pid, Atom, str)):
+        raise TypeError(
+            "reply() argument 'pid' must be a Pid, an Atom or a str, not "
+            f"{type(pid).__name__}"
+        )
     send(pid, term)

@@ -93,7 +93,7 @@ state() ->
 %% operation in a hundred would be several times that.
 tolerance(Count) ->
     #{processes => 0, threads => 0, buffers => 0, blocks => 1000 + Count div 1000,
-      malloc => 1_000_000 + Count, binaries => 300_000, erlang => 2_000_000 + Count}.
+      malloc => 1_000_000 + Count, binaries => 600_000, erlang => 2_000_000 + Count}.
 
 left_nothing(Before, Processes, Count, Tries) ->
     Now = state(),

@@ -370,6 +370,11 @@ def test_types():
     assert erlang.Channel is Channel and erlang.channel is sys.modules["erlang.channel"]
 
 
+def test_reply_names_its_argument():
+    with pytest.raises(TypeError, match=r"reply\(\) argument 'pid' .*, not int"):
+        reply(3, "term")
+
+
 def test_reply_needs_a_node():
     with pytest.raises(RuntimeError, match="no Erlang node"):
         reply("name", 1)
