@@ -284,7 +284,8 @@ others_wait_for_an_import(Config) ->
     Dir = ?config(priv_dir, Config),
     Code = <<"import erlang\nvalue = erlang.call('importing')\ndef get():\n    return value\n">>,
     ok = file:write_file(filename:join(Dir, "ct_slow_module.py"), Code),
-    {ok, none} = py:eval("__import__('sys').path.append(d)", #{d => list_to_binary(Dir)}),
+    Path = #{d => list_to_binary(Dir)},
+    {ok, none} = py:eval("__import__('sys').path.append(d)", Path),
     ok = erlpy_ct:register_waiting(importing),
     First = caller(fun() -> py:call(ct_slow_module, get, []) end),
     Importing = erlpy_ct:running(importing),
@@ -296,6 +297,7 @@ others_wait_for_an_import(Config) ->
     Importing ! {value, 17},
     [{ok, 17} = erlpy_ct:answer_of(Caller) || Caller <- [First | Patient]],
     {ok, 17} = py:call(ct_slow_module, get, []),
+    {ok, none} = py:eval("__import__('sys').path.remove(d)", Path),
     ok = quiet().
 
 %% ---- The death of the caller -------------------------------------------------------------
