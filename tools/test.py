@@ -302,14 +302,25 @@ def parts(main):
     yield Part("install", make("check-install"))
 
 
+def chosen(everything):
+    """Those of these names; a name that is no part's stands for all that begin with it."""
+    names = {part.name for part in everything}
+    return [
+        part
+        for part in everything
+        if not sys.argv[1:]
+        or any(
+            part.name == name or (name not in names and part.name.startswith(name))
+            for name in sys.argv[1:]
+        )
+    ]
+
+
 def main():
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    wanted = sys.argv[1:]
     done = []
     started = time.monotonic()
-    for part in parts(os.environ.get("PYTHON") or sys.executable):
-        if wanted and not any(part.name.startswith(name) for name in wanted):
-            continue
+    for part in chosen(list(parts(os.environ.get("PYTHON") or sys.executable))):
         part.run()
         done.append(part)
     return report(done, time.monotonic() - started)
