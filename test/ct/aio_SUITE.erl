@@ -559,7 +559,9 @@ fork_beside_readers(_Config) ->
     ok = waiting(Buf),
     timer:sleep(100),
     ok = py_buffer:write(Buf, <<"line\n">>),
-    [0, <<"line\n">>] = answer_of(Reader).
+    [0, <<"line\n">>] = answer_of(Reader),
+    #{state := open} = py_buffer:info(Other),
+    ok.
 
 %% ---- Patterns of programs --------------------------------------------------------------------
 

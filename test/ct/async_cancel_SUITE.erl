@@ -545,6 +545,7 @@ stop_with_blocked_loops(Config) ->
             true = Ms < 4000,
             [{error, stopped} = py:async_await(Ref, 0) || Ref <- Refs],
             <<"Cancelled">> = told(ended),
+            #{state := open} = py_buffer:info(Buf),
             ok = flush(),
             ok = no_loops()
         end
