@@ -29,7 +29,8 @@ position(Wrong, [_ | Rest], N) -> position(Wrong, Rest, N + 1).
 callers(Module) ->
     {current_stacktrace, [_ProcessInfo | Frames]} =
         process_info(self(), current_stacktrace),
-    lists:dropwhile(fun({M, _, _, _}) -> M =:= Module orelse M =:= ?MODULE end, Frames).
+    Ours = [Module, ?MODULE, erlpy_options],
+    lists:dropwhile(fun({M, _, _, _}) -> lists:member(M, Ours) end, Frames).
 
 -spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
 format_error(_Reason, [{_Module, _Function, _Args, Extra} | _]) ->

@@ -11,8 +11,9 @@
 %% `Judge' says of each option whether its value will do.
 -spec check(module(), map(), fun((atom(), term()) -> verdict())) -> ok.
 check(Module, Options, Judge) ->
-    maps:foreach(fun(Name, Value) -> judged(Judge(Name, Value), Module, Name, Value, Options) end,
-                 Options).
+    _ = [judged(Judge(Name, Value), Module, Name, Value, Options)
+         || {Name, Value} <- maps:to_list(Options)],
+    ok.
 
 judged(true, _Module, _Name, _Value, _Options) ->
     ok;
