@@ -173,5 +173,16 @@ stream_status channel_send_wait(channel *c, channel_way way, channel_item *item,
  * that is closed. */
 stream_status channel_wait_on_loop(channel *c, channel_way way, stream_waker *waker,
                                    void *user, stream_pending **pending);
+/* channel_send() for an event loop: where that answers STREAM_BUSY it waits its turn:
+ * STREAM_AGAIN, and *pending is armed.  That is over when the item was sent, or the
+ * channel is closed; stream_pending_cancel() before that means that it never is.  Takes
+ * the item on STREAM_OK and STREAM_AGAIN, and frees it with the wait when it was not
+ * sent; STREAM_CLOSED; STREAM_NOMEM. */
+stream_status channel_send_on_loop(channel *c, channel_way way, channel_item *item,
+                                   stream_waker *waker, void *user,
+                                   stream_pending **pending);
+/* Whether the item of such a wait, which is over, was sent; else the channel is closed.
+ * By whoever armed it. */
+bool channel_was_sent(const stream_pending *pending);
 
 #endif

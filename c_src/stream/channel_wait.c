@@ -198,7 +198,7 @@ channel_send_wait(channel *c, channel_way way, channel_item *item,
     return status;
 }
 
-/* ---- Event loops ---- */
+/* ---- Event loops: receivers ---- */
 
 struct loop_receiver {
     stream_pending pending; /* first */
@@ -208,7 +208,7 @@ struct loop_receiver {
 };
 
 static bool
-notify_loop(channel_receiver *receiver)
+notify_loop_receiver(channel_receiver *receiver)
 {
     struct loop_receiver *self =
         (struct loop_receiver *)(void *)((char *)receiver -
@@ -217,21 +217,21 @@ notify_loop(channel_receiver *receiver)
 }
 
 static bool
-withdraw(stream_pending *pending)
+withdraw_receiver(stream_pending *pending)
 {
     struct loop_receiver *self = (struct loop_receiver *)(void *)pending;
     return channel_unlisten(self->channel, self->way, &self->receiver);
 }
 
 static void
-lapse(stream_pending *pending)
+lapse_receiver(stream_pending *pending)
 {
     struct loop_receiver *self = (struct loop_receiver *)(void *)pending;
     channel_pass(self->channel, self->way);
 }
 
 static void
-destroy(stream_pending *pending)
+destroy_receiver(stream_pending *pending)
 {
     struct loop_receiver *self = (struct loop_receiver *)(void *)pending;
     channel_release(self->channel);
@@ -250,10 +250,10 @@ channel_wait_on_loop(channel *c, channel_way way, stream_waker *waker, void *use
         return STREAM_NOMEM;
     }
     stream_pending_init(&self->pending, waker, user);
-    self->pending.withdraw = withdraw;
-    self->pending.lapse = lapse;
-    self->pending.destroy = destroy;
-    self->receiver = (channel_receiver){.notify = notify_loop};
+    self->pending.withdraw = withdraw_receiver;
+    self->pending.lapse = lapse_receiver;
+    self->pending.destroy = destroy_receiver;
+    self->receiver = (channel_receiver){.notify = notify_loop_receiver};
     self->channel = channel_share(c);
     self->way = way;
     stream_pending_share(&self->pending);
@@ -264,4 +264,75 @@ channel_wait_on_loop(channel *c, channel_way way, stream_waker *waker, void *use
     stream_pending_release(&self->pending);
     stream_pending_release(&self->pending);
     return STREAM_OK;
+}
+
+/* ---- Event loops: senders ---- */
+
+struct loop_sender {
+    stream_pending pending; /* first */
+    channel_sender sender;  /* its item: still ours; NULL once it was taken */
+    channel *channel;       /* a reference */
+    channel_way way;
+};
+
+static void
+notify_loop_sender(channel_sender *sender, stream_status status)
+{
+    struct loop_sender *self =
+        (struct loop_sender *)(void *)((char *)sender -
+                                       offsetof(struct loop_sender, sender));
+    (void)status; /* the item tells */
+    (void)stream_pending_post(&self->pending);
+}
+
+static bool
+withdraw_sender(stream_pending *pending)
+{
+    struct loop_sender *self = (struct loop_sender *)(void *)pending;
+    return channel_unpark(self->channel, self->way, &self->sender);
+}
+
+static void
+destroy_sender(stream_pending *pending)
+{
+    struct loop_sender *self = (struct loop_sender *)(void *)pending;
+    channel_item *item = self->sender.item;
+    if (item != NULL) {
+        item->release(item);
+    }
+    channel_release(self->channel);
+    stream__free(self);
+}
+
+stream_status
+channel_send_on_loop(channel *c, channel_way way, channel_item *item,
+                     stream_waker *waker, void *user, stream_pending **pending)
+{
+    struct loop_sender *self = stream__alloc(sizeof *self);
+    if (self == NULL) {
+        return STREAM_NOMEM;
+    }
+    stream_pending_init(&self->pending, waker, user);
+    self->pending.withdraw = withdraw_sender;
+    self->pending.lapse = NULL;
+    self->pending.destroy = destroy_sender;
+    self->sender = (channel_sender){.item = item, .notify = notify_loop_sender};
+    self->channel = channel_share(c);
+    self->way = way;
+    stream_pending_share(&self->pending);
+    stream_status status = channel_park(c, way, &self->sender);
+    if (status == STREAM_AGAIN) {
+        *pending = &self->pending;
+        return STREAM_AGAIN;
+    }
+    self->sender.item = NULL; /* the channel's by now, or the caller's */
+    stream_pending_release(&self->pending);
+    stream_pending_release(&self->pending);
+    return status;
+}
+
+bool
+channel_was_sent(const stream_pending *pending)
+{
+    return ((const struct loop_sender *)(const void *)pending)->sender.item == NULL;
 }

@@ -38,16 +38,9 @@ tell_receiver(struct channel_model *m, int way, struct model_receiver *r)
     if (r->pending == NULL) {
         return !r->receiver.absent;
     }
-    if (r->waker < 0) {
-        r->state = LOST;
-        return false;
-    }
-    struct model_waker *waker = &m->wakers[r->waker];
-    CHECK(waker->count < READY_MOST);
-    waker->ready[waker->count].pending = r->pending;
-    waker->ready[waker->count].receiver = r;
-    waker->ready[waker->count++].way = way;
-    return true;
+    bool posted = model_post(m, r->waker, r->pending, r, false, way);
+    r->state = posted ? TOLD : LOST;
+    return posted;
 }
 
 void
@@ -75,12 +68,26 @@ model_insert_item(struct channel_model *m, int way, size_t place,
     model_pass(m, way);
 }
 
-static void
-leave_queue(struct model_way *w, size_t place)
+void
+model_leave_queue(struct model_way *w, const struct model_sender *sender)
 {
+    size_t place = 0;
+    while (w->queue[place] != sender) {
+        place++;
+    }
     w->queued--;
     memmove(w->queue + place, w->queue + place + 1,
             (w->queued - place) * sizeof w->queue[0]);
+}
+
+static void
+tell_sender(struct channel_model *m, int way, struct model_sender *sender,
+            stream_status status)
+{
+    sender->expected = status;
+    if (sender->pending != NULL) {
+        (void)model_post(m, sender->waker, sender->pending, sender, true, way);
+    }
 }
 
 void
@@ -89,9 +96,9 @@ model_admit(struct channel_model *m, int way)
     struct model_way *w = &m->ways[way];
     while (w->queued > 0 && !m->closed && has_room(m, w, w->queue[0]->item.size)) {
         struct model_sender *sender = w->queue[0];
-        leave_queue(w, 0);
-        sender->expected = STREAM_OK;
+        model_leave_queue(w, sender);
         model_insert_item(m, way, w->count, sender->item);
+        tell_sender(m, way, sender, STREAM_OK);
     }
 }
 
@@ -101,8 +108,10 @@ note_close(struct channel_model *m)
     m->closed = true;
     for (int way = 0; way < 2; way++) {
         struct model_way *w = &m->ways[way];
-        for (; w->queued > 0; leave_queue(w, 0)) {
-            w->queue[0]->expected = STREAM_CLOSED;
+        while (w->queued > 0) {
+            struct model_sender *sender = w->queue[0];
+            model_leave_queue(w, sender);
+            tell_sender(m, way, sender, STREAM_CLOSED);
         }
         while (w->listeners > 0) {
             model_pass(m, way);
@@ -112,9 +121,9 @@ note_close(struct channel_model *m)
 
 /* ---- Sending ---- */
 
-/* NULL: there are enough. */
-static channel_item *
-new_item(struct channel_model *m, const struct model_way *w, struct model_item *item)
+channel_item *
+model_new_item(struct channel_model *m, const struct model_way *w,
+               struct model_item *item)
 {
     static const uint64_t sizes[] = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX / 2,
                                      UINT64_MAX / 2 + 2};
@@ -127,8 +136,9 @@ new_item(struct channel_model *m, const struct model_way *w, struct model_item *
     return make_item(item->size, 0, item->number);
 }
 
-static stream_status
-expect_send(const struct channel_model *m, const struct model_way *w, uint64_t size)
+stream_status
+model_expect_send(const struct channel_model *m, const struct model_way *w,
+                  uint64_t size)
 {
     if (m->closed) {
         return STREAM_CLOSED;
@@ -163,12 +173,12 @@ step_send(struct channel_model *m, int way)
 {
     struct model_way *w = &m->ways[way];
     struct model_item made;
-    channel_item *item = new_item(m, w, &made);
+    channel_item *item = model_new_item(m, w, &made);
     if (item == NULL) {
         return;
     }
     stream_status status = send_or_wait(m, way, item, choose(m->choices, 4) == 0);
-    CHECK(status == expect_send(m, w, made.size));
+    CHECK(status == model_expect_send(m, w, made.size));
     if (status == STREAM_OK) {
         model_insert_item(m, way, w->count, made);
     } else {
@@ -181,12 +191,12 @@ step_park(struct channel_model *m, int way)
 {
     struct model_way *w = &m->ways[way];
     struct model_sender *sender = &w->senders[choose(m->choices, SENDERS)];
-    channel_item *item = sender->in_use ? NULL : new_item(m, w, &sender->item);
+    channel_item *item = sender->in_use ? NULL : model_new_item(m, w, &sender->item);
     if (item == NULL) {
         return;
     }
     stream_status status = park_item(m->c, (channel_way)way, &sender->sender, item);
-    stream_status expected = expect_send(m, w, sender->item.size);
+    stream_status expected = model_expect_send(m, w, sender->item.size);
     CHECK(status == (expected == STREAM_BUSY ? STREAM_AGAIN : expected));
     CHECK(sender->sender.notices == 0);
     if (status == STREAM_AGAIN) {
@@ -210,11 +220,7 @@ step_unpark(struct channel_model *m, int way)
         return;
     }
     CHECK(channel_unpark(m->c, (channel_way)way, &sender->sender.sender));
-    size_t place = 0;
-    while (w->queue[place] != sender) {
-        place++;
-    }
-    leave_queue(w, place);
+    model_leave_queue(w, sender);
     model_admit(m, way);
     CHECK(use_item(sender->sender.sender.item) == (int)sender->item.number);
     sender->in_use = false;
@@ -237,6 +243,12 @@ check_senders(struct model_way *w)
             CHECK((back == NULL) == (sender->expected == STREAM_OK));
             CHECK(back == NULL || use_item(back) == (int)sender->item.number);
         }
+    }
+    for (int i = SENDERS; i < SENDERS + SENDS; i++) {
+        struct model_sender *sender = &w->senders[i];
+        CHECK(sender->in_use == (sender->pending != NULL));
+        CHECK(!sender->in_use || sender->expected == STREAM_AGAIN ||
+              channel_was_sent(sender->pending) == (sender->expected == STREAM_OK));
     }
 }
 
@@ -277,6 +289,9 @@ static void (*const channel_steps[])(struct channel_model *,
                                                  step_park,
                                                  step_park,
                                                  step_unpark,
+                                                 model_step_arm_send,
+                                                 model_step_arm_send,
+                                                 model_step_cancel_send,
                                                  model_step_receive,
                                                  model_step_receive,
                                                  model_step_listen,
@@ -347,8 +362,18 @@ end_way(struct channel_model *m, int way)
     }
     for (; w->queued > 0; w->queued--) {
         struct model_sender *sender = w->queue[w->queued - 1];
-        CHECK(channel_unpark(m->c, (channel_way)way, &sender->sender.sender));
-        (void)use_item(sender->sender.sender.item);
+        if (sender->pending == NULL) {
+            CHECK(channel_unpark(m->c, (channel_way)way, &sender->sender.sender));
+            (void)use_item(sender->sender.sender.item);
+        } else {
+            stream_pending_cancel(sender->pending);
+            sender->pending = NULL;
+        }
+    }
+    for (int i = SENDERS; i < SENDERS + SENDS; i++) {
+        if (w->senders[i].pending != NULL) {
+            stream_pending_cancel(w->senders[i].pending);
+        }
     }
     for (; w->held_count > 0; w->held_count--) {
         (void)use_item(w->held[w->held_count - 1]);

@@ -47,9 +47,8 @@ model_step_unreceive(struct channel_model *m, int way)
     }
 }
 
-/* What one does who was told. */
-static void
-look_or_pass(struct channel_model *m, int way, struct model_receiver *r)
+void
+model_look_or_pass(struct channel_model *m, int way, struct model_receiver *r)
 {
     r->state = IDLE;
     if (choose(m->choices, 3) != 0) {
@@ -78,8 +77,8 @@ model_step_listen(struct channel_model *m, int way)
     }
 }
 
-static void
-unlist(struct model_way *w, struct model_receiver *r)
+void
+model_unlist(struct model_way *w, struct model_receiver *r)
 {
     size_t place = 0;
     while (w->listening[place] != r) {
@@ -102,11 +101,11 @@ model_step_unlisten(struct channel_model *m, int way)
           (r->state == LISTENING));
     CHECK(r->receiver.notices == (r->state == TOLD));
     if (r->state == LISTENING) {
-        unlist(w, r);
+        model_unlist(w, r);
     } else if (r->receiver.absent) {
         r->state = IDLE;
     } else {
-        look_or_pass(m, way, r);
+        model_look_or_pass(m, way, r);
     }
 }
 
@@ -127,117 +126,4 @@ model_step_channel_wait(struct channel_model *m, int way)
     CHECK(channel_wait(m->c, (channel_way)way, &want) ==
           (w->count > 0 || m->closed ? STREAM_OK : expected));
     stream_token_destroy(&token);
-}
-
-/* ---- Event loops ---- */
-
-void
-model_step_arm(struct channel_model *m, int way)
-{
-    struct model_way *w = &m->ways[way];
-    struct model_receiver *r = &w->receivers[RECEIVERS + choose(m->choices, WAITS)];
-    int waker = (int)choose(m->choices, WAKERS);
-    if (r->state != IDLE) {
-        return;
-    }
-    stream_status status = channel_wait_on_loop(m->c, (channel_way)way,
-                                                m->wakers[waker].waker, r, &r->pending);
-    if (status == STREAM_NOMEM) {
-        CHECK(m->may_fail);
-        return;
-    }
-    CHECK(status == (w->count > 0 || m->closed ? STREAM_OK : STREAM_AGAIN));
-    if (status == STREAM_AGAIN) {
-        r->state = LISTENING;
-        r->waker = waker;
-        w->listening[w->listeners++] = r;
-    }
-}
-
-static void
-forget(struct channel_model *m, const struct model_receiver *r)
-{
-    for (int i = 0; i < WAKERS; i++) {
-        for (size_t n = 0; n < m->wakers[i].count; n++) {
-            if (m->wakers[i].ready[n].receiver == r) {
-                m->wakers[i].ready[n].receiver = NULL;
-            }
-        }
-    }
-}
-
-void
-model_step_cancel(struct channel_model *m, int way)
-{
-    struct model_way *w = &m->ways[way];
-    struct model_receiver *r = &w->receivers[RECEIVERS + choose(m->choices, WAITS)];
-    if (r->state == IDLE) {
-        return;
-    }
-    r->pending->user = NULL;
-    stream_pending_cancel(r->pending);
-    r->pending = NULL;
-    if (r->state == LISTENING) {
-        unlist(w, r);
-        return;
-    }
-    forget(m, r);
-    r->state = IDLE;
-    model_pass(m, way);
-}
-
-void
-model_step_take(struct channel_model *m, int way)
-{
-    struct model_waker *waker = &m->wakers[choose(m->choices, WAKERS)], taken = *waker;
-    (void)way;
-    CHECK(is_woken(waker->waker) == (waker->count > 0));
-    stream_pending *pending = stream_waker_take(waker->waker), *next;
-    waker->count = 0;
-    for (size_t i = 0; i < taken.count; i++, pending = next) {
-        struct model_receiver *r = taken.ready[i].receiver;
-        CHECK(pending == taken.ready[i].pending && pending->user == r);
-        next = pending->next;
-        stream_pending_release(pending);
-        if (r != NULL) {
-            stream_pending_release(r->pending);
-            r->pending = NULL;
-            look_or_pass(m, taken.ready[i].way, r);
-        }
-    }
-    CHECK(pending == NULL);
-}
-
-void
-model_close_waker(struct channel_model *m, int number)
-{
-    struct model_waker *waker = &m->wakers[number], taken = *waker;
-    waker->count = 0;
-    stream_waker_close(waker->waker);
-    stream_waker_release(waker->waker);
-    for (int way = 0; way < 2; way++) {
-        for (int i = RECEIVERS; i < RECEIVERS + WAITS; i++) {
-            struct model_receiver *r = &m->ways[way].receivers[i];
-            if (r->state != IDLE && r->waker == number) {
-                r->waker = -1;
-                r->state = r->state == TOLD ? LOST : r->state;
-            }
-        }
-    }
-    for (size_t i = 0; i < taken.count; i++) {
-        model_pass(m, taken.ready[i].way);
-    }
-}
-
-void
-model_step_close_waker(struct channel_model *m, int way)
-{
-    int number = (int)choose(m->choices, WAKERS);
-    (void)way;
-    if (choose(m->choices, 4) == 0) {
-        memory_fail_often(0);
-        model_close_waker(m, number);
-        m->wakers[number].waker = stream_waker_new();
-        CHECK(m->wakers[number].waker != NULL);
-    }
 }

@@ -170,6 +170,30 @@ wait_for_item(channel *c)
     return status;
 }
 
+/* An item of the channel has taken all its room. */
+static stream_status
+wait_for_room(channel *c)
+{
+    stream_pending *pending = NULL;
+    stream_waker *waker = stream_waker_new();
+    if (waker == NULL) {
+        return STREAM_NOMEM;
+    }
+    channel_item *item = make_item(1, 0, 2);
+    stream_status status =
+        channel_send_on_loop(c, CHANNEL_IN, item, waker, NULL, &pending);
+    CHECK((status == STREAM_AGAIN) == (pending != NULL));
+    CHECK(channel_info_of(c).way[CHANNEL_IN].senders == (pending != NULL));
+    if (pending != NULL) {
+        stream_pending_cancel(pending);
+        status = STREAM_OK;
+    } else {
+        CHECK(use_item(item) == 2);
+    }
+    stream_waker_release(waker);
+    return status;
+}
+
 static stream_status
 op_channel(struct scene *scene)
 {
@@ -179,7 +203,11 @@ op_channel(struct scene *scene)
         return STREAM_NOMEM;
     }
     stream_status status = wait_for_item(c);
-    CHECK(receive_item(c, CHANNEL_IN) == (status == STREAM_OK ? 1 : -1));
+    bool full = status == STREAM_OK;
+    if (full) {
+        status = wait_for_room(c);
+    }
+    CHECK(receive_item(c, CHANNEL_IN) == (full ? 1 : -1));
     channel_release(c);
     return status;
 }

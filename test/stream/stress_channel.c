@@ -1,7 +1,8 @@
 /*
- * stress_channel.c: threads that send, wait for room, park and give up; threads and
- * event loops that receive, wait, are cancelled and go away; and a close at any moment.
- * Each item that was taken is received once, and those of a sender in their order.
+ * stress_channel.c: threads and event loops that send, wait for room, park and give up;
+ * threads and event loops that receive, wait, are cancelled and go away; and a close at
+ * any moment.  Each item that was taken is received once, and those of a sender in
+ * their order.
  */
 #include "test.h"
 
@@ -27,6 +28,9 @@ struct ch_sender {
     struct test_sender parked[CH_PARKED];
     unsigned parked_number[CH_PARKED];
     bool pending[CH_PARKED];
+    stream_waker *waker;
+    stream_pending *waits[CH_PARKED];
+    unsigned waits_number[CH_PARKED];
 };
 
 struct ch_receiver {
@@ -127,6 +131,78 @@ park(struct ch_sender *self, channel_item *item, unsigned number)
     return closed;
 }
 
+/* ---- Senders that wait in an event loop ---- */
+
+static void
+note_outcome(struct ch_sender *self, int place)
+{
+    stream_pending *pending = self->waits[place];
+    self->accepted[self->waits_number[place]] = channel_was_sent(pending);
+    self->waits[place] = NULL;
+    stream_pending_release(pending);
+}
+
+static void
+cancel_send(struct ch_sender *self, int place)
+{
+    stream_pending *pending = self->waits[place];
+    if (pending != NULL) {
+        pending->user = NULL;
+        stream_pending_share(pending); /* to be asked afterwards */
+        stream_pending_cancel(pending);
+        note_outcome(self, place);
+    }
+}
+
+static void
+take_sends(struct ch_sender *self)
+{
+    for (stream_pending *p = stream_waker_take(self->waker), *next; p != NULL;
+         p = next) {
+        stream_pending **place = p->user;
+        next = p->next;
+        stream_pending_release(p);
+        if (place != NULL) {
+            CHECK(*place == p);
+            note_outcome(self, (int)(place - self->waits));
+        }
+    }
+}
+
+/* With sends that wait, some told, that are then the dead loop's. */
+static void
+change_sending_loop(struct ch_sender *self)
+{
+    stream_waker_close(self->waker);
+    stream_waker_release(self->waker);
+    pause_a_little(&self->choices, 1000);
+    for (int place = 0; place < CH_PARKED; place++) {
+        cancel_send(self, place);
+    }
+    self->waker = stream_waker_new();
+    CHECK(self->waker != NULL);
+}
+
+static bool
+send_on_loop(struct ch_sender *self, channel_item *item, unsigned number)
+{
+    int place = (int)choose(&self->choices, CH_PARKED);
+    stream_pending **pending = &self->waits[place];
+    if (choose(&self->choices, 20) == 0) {
+        change_sending_loop(self);
+    }
+    if (*pending != NULL && choose(&self->choices, 3) != 0) {
+        struct pollfd fd = {.fd = stream_waker_fd(self->waker), .events = POLLIN};
+        CHECK(poll(&fd, 1, self->room->patient ? -1 : 0) >= 0);
+        take_sends(self);
+    }
+    cancel_send(self, place);
+    self->waits_number[place] = number;
+    stream_status status = channel_send_on_loop(self->room->c, self->room->way, item,
+                                                self->waker, pending, pending);
+    return status != STREAM_AGAIN && settle(self, item, number, status);
+}
+
 static bool
 send_one(struct ch_sender *self, unsigned number)
 {
@@ -135,6 +211,9 @@ send_one(struct ch_sender *self, unsigned number)
     channel_item *item = make_item(size, self->number, number);
     if (choose(&self->choices, 3) == 0) {
         return park(self, item, number);
+    }
+    if (choose(&self->choices, 3) == 0) {
+        return send_on_loop(self, item, number);
     }
     if (choose(&self->choices, 3) == 0) {
         return settle(self, item, number, channel_send(room->c, room->way, item));
@@ -149,6 +228,8 @@ ch_sender(void *arg)
 {
     struct ch_sender *self = arg;
     bool closed = false;
+    self->waker = stream_waker_new();
+    CHECK(self->waker != NULL);
     for (unsigned i = 0; i < CH_ITEMS && !closed; i++) {
         closed = send_one(self, i);
         pause_a_little(&self->choices, 1000);
@@ -158,6 +239,8 @@ ch_sender(void *arg)
             (void)resolve(self, place, true);
         }
     }
+    change_sending_loop(self);
+    stream_waker_release(self->waker);
     return NULL;
 }
 
