@@ -38,6 +38,8 @@ struct pyb_wait {
     stream_pending *pending; /* a reference, until it is told or cancelled */
     PyObject *future;
     bool told; /* the future has been resolved, and nobody has looked yet */
+    /* What it means that it is over, or an exception.  NULL: its owner looks. */
+    PyObject *(*result)(pyb_state *state, stream_pending *pending);
 };
 
 /* ---- Wait ---- */
@@ -108,8 +110,11 @@ wait_cancel(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(wait_done_doc,
-             "done($self, /)\n--\n\nThe wait is over and its owner looks now.");
+PyDoc_STRVAR(
+    wait_done_doc,
+    "done($self, /)\n--\n\n"
+    "The wait is over: the result of a call, None of a put (or ChannelClosed)\n"
+    "and of what its owner looks at now.");
 
 static PyObject *
 wait_done(PyObject *self, PyObject *Py_UNUSED(ignored))
@@ -118,28 +123,13 @@ wait_done(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (wait->told && wait->pending != NULL) {
         stream_pending *pending = wait->pending;
         wait->pending = NULL;
+        PyObject *result = wait->result != NULL
+                               ? wait->result(pyb__state_of(self), pending)
+                               : Py_NewRef(Py_None);
         stream_pending_release(pending);
-        Py_RETURN_NONE;
+        return result;
     }
     return wait_cancel(self, NULL);
-}
-
-PyDoc_STRVAR(wait_result_doc, "result($self, /)\n--\n\nThat of a call, which is over.");
-
-static PyObject *
-wait_result(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    pyb_wait *wait = (pyb_wait *)self;
-    const pyb_host *host = pyb_get_host();
-    if (!wait->told || wait->pending == NULL || host == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "there is no result");
-        return NULL;
-    }
-    stream_pending *pending = wait->pending;
-    wait->pending = NULL;
-    PyObject *result = host->call_result(pyb__state_of(self), pending);
-    stream_pending_release(pending);
-    return result;
 }
 
 static int
@@ -172,7 +162,6 @@ wait_dealloc(PyObject *self)
 static PyMethodDef wait_methods[] = {
     {"cancel", wait_cancel, METH_NOARGS, wait_cancel_doc},
     {"done", wait_done, METH_NOARGS, wait_done_doc},
-    {"result", wait_result, METH_NOARGS, wait_result_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -282,6 +271,7 @@ new_wait(PyObject *self, PyObject *future)
         wait->pending = NULL;
         wait->future = Py_NewRef(future);
         wait->told = false;
+        wait->result = NULL;
         PyObject_GC_Track((PyObject *)wait);
     }
     return wait;
@@ -389,7 +379,7 @@ waker_wait_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 PyDoc_STRVAR(waker_call_doc,
              "call($self, future, name, /, *args)\n--\n\n"
              "Call an Erlang function; resolve the future when it has answered.\n\n"
-             "Returns a Wait with result().");
+             "Returns a Wait.");
 
 static PyObject *
 waker_call(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
@@ -404,6 +394,7 @@ waker_call(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (wait == NULL) {
         return NULL;
     }
+    wait->result = host->call_result;
     wait->pending = host->call_on_loop(state, args[1], args + 2, nargs - 2,
                                        ((pyb_waker *)self)->waker, wait);
     if (wait->pending == NULL) {

@@ -106,7 +106,7 @@ async def call(name, /, *args):
     except BaseException:
         wait.cancel()
         raise
-    return wait.result()
+    return wait.done()
 
 
 def reader(buf, limit=DEFAULT_LIMIT):
