@@ -171,16 +171,16 @@ channel_next(PyObject *self)
     return object;
 }
 
-/* A coroutine of erlang/_channel_async.py. */
+/* A coroutine of erlang/_channel_async.py, of a Channel or a Put. */
 static PyObject *
-begin_coroutine(PyObject *self, PyObject **function, const char *name)
+begin_coroutine(PyObject *argument, PyObject **function, const char *name)
 {
     if (*function == NULL) {
         PyObject *module = PyImport_ImportModule("erlang._channel_async");
         *function = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
         Py_XDECREF(module);
     }
-    return *function != NULL ? PyObject_CallOneArg(*function, self) : NULL;
+    return *function != NULL ? PyObject_CallOneArg(*function, argument) : NULL;
 }
 
 static PyObject *
@@ -207,6 +207,27 @@ channel_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
     };
     return pyb__channel_put("put", &call, ((pyb_channel *)self)->home, args, nargs,
                             kwnames);
+}
+
+static PyObject *
+channel_async_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    static const char *const names[] = {"term"};
+    static const pyb__signature signature = {"async_put", names, 1, 1};
+    pyb_state *state = pyb__state_of(self);
+    PyObject *term;
+    if (pyb__parse(&signature, args, nargs, kwnames, &term) < 0 ||
+        pyb__refuse_forked() < 0) {
+        return NULL;
+    }
+    PyObject *put = pyb__put_new(state, self, term, ((pyb_channel *)self)->home);
+    if (put == NULL) {
+        return NULL;
+    }
+    PyObject *coroutine = begin_coroutine(put, &state->async_put, "put");
+    Py_DECREF(put);
+    return coroutine;
 }
 
 static PyObject *
@@ -309,6 +330,17 @@ PyDoc_STRVAR(
     "Raises ChannelClosed when the channel is closed, TimeoutError when there\n"
     "was no room in time, ValueError when timeout is negative, and\n"
     "NotConvertibleError; nothing is sent then.");
+PyDoc_STRVAR(
+    async_put_doc,
+    "async_put($self, term)\n--\n\n"
+    "A coroutine that sends a message to Erlang, as put() does.\n\n"
+    "term: anything that converts to an Erlang term; it is converted at the call,\n"
+    "which raises NotConvertibleError, and sent when the coroutine begins.\n"
+    "While the max_size of the channel leaves no room it waits its turn, on any\n"
+    "asyncio loop.  One that is cancelled while it waits for room has sent nothing\n"
+    "and never will; where room had come before the cancel, the message has been\n"
+    "sent.  Raises ChannelClosed when the channel is closed, also while it waits;\n"
+    "nothing is sent then.");
 PyDoc_STRVAR(close_doc,
              "close($self)\n--\n\n"
              "Nothing can be sent any more, in either direction.  What is queued can\n"
@@ -323,6 +355,7 @@ static PyMethodDef channel_methods[] = {
     {"try_receive", FAST(channel_try_receive), try_receive_doc},
     {"async_receive", channel_async_receive, METH_NOARGS, async_receive_doc},
     {"put", FAST(channel_put), put_doc},
+    {"async_put", FAST(channel_async_put), async_put_doc},
     {"close", channel_close_it, METH_NOARGS, close_doc},
     {"__enter__", channel_enter, METH_NOARGS, enter_doc},
     {"__exit__", channel_exit, METH_VARARGS, exit_doc},

@@ -210,6 +210,7 @@ extern PyType_Spec pyb__waker_spec; /* waker.c */
 extern PyType_Spec pyb__wait_spec;
 extern PyType_Spec pyb__channel_spec; /* channel.c */
 extern PyType_Spec pyb__peer_spec;    /* channel_peer.c */
+extern PyType_Spec pyb__put_spec;     /* put.c */
 
 /* The state behind one of our (final) types' instances. */
 static inline pyb_state *
@@ -277,6 +278,13 @@ PyObject *pyb__channel_at_home(pyb_state *state, channel *c, bool views,
 /* What can be sent: of the node, or, where there is none, of the ChannelPeer `home`
  * (which may be NULL).  Returns owned (base.release), or NULL with an exception. */
 pyb_message *pyb__message_new(pyb_state *state, PyObject *object, PyObject *home);
+
+/* put.c.  A new Put to this Channel, of the term as it is now, or NULL with an
+ * exception. */
+PyObject *pyb__put_new(pyb_state *state, PyObject *to, PyObject *term, PyObject *home);
+/* channel_send_on_loop() of its message.  0, or -1 with an exception. */
+int pyb__put_on_loop(PyObject *put, stream_waker *waker, void *user,
+                     stream_pending **pending, stream_status *status);
 
 /* The methods of PyBuffer, by file; buffer_type.c has the table and their docs. */
 #define PYB_METHOD_FAST(name)                                                          \

@@ -204,6 +204,7 @@ module_exec(PyObject *module)
         {&pyb__wait_spec, &state->wait_type},
         {&pyb__channel_spec, &state->channel_type},
         {&pyb__peer_spec, &state->peer_type},
+        {&pyb__put_spec, &state->put_type},
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (add_type(module, types[i].spec, types[i].slot) < 0) {
@@ -227,8 +228,10 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->wait_type);
     Py_VISIT(state->channel_type);
     Py_VISIT(state->peer_type);
+    Py_VISIT(state->put_type);
     Py_VISIT(state->async_receive);
     Py_VISIT(state->async_next);
+    Py_VISIT(state->async_put);
     Py_VISIT(state->channel_closed);
     Py_VISIT(state->incomplete_read);
     Py_VISIT(state->limit_overrun);
@@ -256,8 +259,10 @@ module_clear(PyObject *module)
     Py_CLEAR(state->wait_type);
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->peer_type);
+    Py_CLEAR(state->put_type);
     Py_CLEAR(state->async_receive);
     Py_CLEAR(state->async_next);
+    Py_CLEAR(state->async_put);
     Py_CLEAR(state->channel_closed);
     Py_CLEAR(state->incomplete_read);
     Py_CLEAR(state->limit_overrun);

@@ -42,8 +42,10 @@ typedef struct pyb_state {
     PyTypeObject *wait_type;    /* one wait of an event loop */
     PyTypeObject *channel_type; /* erlang.Channel */
     PyTypeObject *peer_type;    /* erlang.testing.ChannelPeer */
+    PyTypeObject *put_type;     /* a message on its way out of a coroutine */
     PyObject *async_receive;    /* coroutines of Channel, or NULL until first used */
     PyObject *async_next;
+    PyObject *async_put;
     PyObject *channel_closed;  /* erlang.ChannelClosed(Exception) */
     PyObject *incomplete_read; /* erlang.IncompleteReadError(EOFError) */
     PyObject *limit_overrun;   /* erlang.LimitOverrunError(ValueError) */

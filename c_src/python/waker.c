@@ -277,7 +277,7 @@ new_wait(PyObject *self, PyObject *future)
     return wait;
 }
 
-/* What arming has answered: the Wait, or None when there is something to look at. */
+/* What arming has answered: the Wait, or None when there is nothing to wait for. */
 static PyObject *
 armed_wait(PyObject *self, pyb_wait *wait, stream_status status)
 {
@@ -296,6 +296,10 @@ armed_wait(PyObject *self, pyb_wait *wait, stream_status status)
     if (status == STREAM_BUSY) {
         PyErr_SetString(PyExc_RuntimeError,
                         "another coroutine is already waiting for incoming data");
+        return NULL;
+    }
+    if (status == STREAM_CLOSED) {
+        pyb__raise_closed(pyb__state_of(self));
         return NULL;
     }
     return PyErr_NoMemory();
@@ -373,6 +377,50 @@ waker_wait_channel(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     return armed_wait(self, wait,
                       channel_wait_on_loop(c, CHANNEL_IN, ((pyb_waker *)self)->waker,
                                            wait, &wait->pending));
+}
+
+static PyObject *
+put_result(pyb_state *state, stream_pending *pending)
+{
+    if (channel_was_sent(pending)) {
+        Py_RETURN_NONE;
+    }
+    pyb__raise_closed(state);
+    return NULL;
+}
+
+/* wait_put(put, future) */
+PyDoc_STRVAR(wait_put_doc,
+             "wait_put($self, put, future, /)\n--\n\n"
+             "Send the message of a Put; resolve the future when it has been sent, or\n"
+             "the channel is closed.\n\n"
+             "Returns a Wait, or None when it has been sent already.");
+
+static PyObject *
+waker_wait_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "wait_put() takes 2 arguments");
+        return NULL;
+    }
+    if (!Py_IS_TYPE(args[0], pyb__state_of(self)->put_type)) {
+        PyErr_Format(PyExc_TypeError,
+                     "wait_put() argument 'put' must be a Put, not %.200s",
+                     Py_TYPE(args[0])->tp_name);
+        return NULL;
+    }
+    pyb_wait *wait = new_wait(self, args[1]);
+    if (wait == NULL) {
+        return NULL;
+    }
+    wait->result = put_result;
+    stream_status status;
+    if (pyb__put_on_loop(args[0], ((pyb_waker *)self)->waker, wait, &wait->pending,
+                         &status) < 0) {
+        Py_DECREF(wait);
+        return NULL;
+    }
+    return armed_wait(self, wait, status);
 }
 
 /* call(future, name, *args) */
@@ -478,6 +526,8 @@ static PyMethodDef waker_methods[] = {
      wait_buffer_doc},
     {"wait_channel", (PyCFunction)(void (*)(void))waker_wait_channel, METH_FASTCALL,
      wait_channel_doc},
+    {"wait_put", (PyCFunction)(void (*)(void))waker_wait_put, METH_FASTCALL,
+     wait_put_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -18,6 +18,12 @@ async def receive(channel):
     return message
 
 
+async def put(message):
+    """Channel.async_put(), of a Put: the loop has to do with it only where it waits."""
+    if not message.send():
+        await _until(Waker.wait_put, message)
+
+
 async def receive_next(channel):
     """Channel.__anext__()."""
     try:

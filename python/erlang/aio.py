@@ -75,10 +75,12 @@ def _bytes(separator):
 
 
 async def _until(arm, *args):
-    """Waits in the running loop until there may be something new to look at.
+    """Waits in the running loop until there may be something new to look at, or what is
+    to be sent has been.
 
-    arm: Waker.wait_buffer or Waker.wait_channel; args: what it takes before the future.
-    An exception, also a cancellation, passes the news on to whoever waits as well.
+    arm: Waker.wait_buffer, .wait_channel or .wait_put; args: what it takes before the
+    future.  An exception, also a cancellation, passes the news on to whoever waits as
+    well.
     """
     loop = asyncio.get_running_loop()
     future = loop.create_future()

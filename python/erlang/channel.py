@@ -6,7 +6,7 @@
 
     async def work(jobs):
         async for job in jobs:
-            jobs.put(await handle(job))
+            await jobs.async_put(await handle(job))
 
 A Channel arrives in an argument; erlang.testing.make_channel() makes one without Erlang.
 reply() answers a message that carries the pid of its sender.

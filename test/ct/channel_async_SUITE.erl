@@ -1,5 +1,5 @@
-%% Channels that coroutines receive from: on the library's event loops, on loops of
-%% Python's own, beside threads.
+%% Channels that coroutines receive from and send to: on the library's event loops, on loops
+%% of Python's own, beside threads.
 %%
 %% After every case fresh calls succeed and no message is left over.
 -module(channel_async_SUITE).
@@ -20,7 +20,11 @@ all() ->
      loop_of_its_own, many_wait_on_one_channel, first_of_several, answers_whom_asked,
      timeout_in_python, timed_out_call, killed_caller, killed_beside_a_send,
      cancelled_when_told,
-     stopped_while_they_wait, everybody_at_once].
+     stopped_while_they_wait, everybody_at_once,
+     put_waits_for_a_slow_receiver, put_of_a_loop_of_its_own, put_converts_at_the_call,
+     put_of_large_messages, put_of_a_timed_out_call, put_of_a_killed_caller, put_beside_a_close,
+     put_and_the_receiver_is_killed, put_and_the_owner_is_killed, put_into_an_abandoned_channel,
+     put_while_the_application_stops, put_cancelled_beside_room, puts_of_everybody_at_once].
 
 init_per_suite(Config) ->
     ok = erlpy_ct:start(Config),
@@ -229,6 +233,207 @@ send_all(Channel, Sender, Count) ->
     [ok = py_channel:send(Channel, {Sender, N}, infinity) || N <- lists:seq(1, Count)],
     ok.
 
+%% ---- Senders ------------------------------------------------------------------------
+
+put_waits_for_a_slow_receiver(_Config) ->
+    Channel = new(#{max_size => 9}),
+    Ref = py:spawn_call(ct_channel_async, put_all, [Channel, 200]),
+    ok = senders(Channel, 1),
+    #{outbox := #{messages := 3, size := 9}} = py_channel:info(Channel),
+    [begin
+        {ok, N} = py_channel:recv(Channel),
+        #{outbox := #{size := Size}} = py_channel:info(Channel),
+        true = Size =< 9
+     end || N <- lists:seq(0, 199)],
+    {ok, none} = py:await(Ref),
+    ok = emptied(Channel).
+
+put_of_a_loop_of_its_own(_Config) ->
+    Channel = full(),
+    Ref = py:spawn_call(ct_channel_async, put_in_a_loop_of_its_own, [Channel, 50]),
+    ok = senders(Channel, 1),
+    {ok, <<"first">>} = py_channel:recv(Channel),
+    [{ok, N} = py_channel:recv(Channel) || N <- lists:seq(0, 49)],
+    {ok, none} = py:await(Ref),
+    ok = emptied(Channel).
+
+put_converts_at_the_call(_Config) ->
+    Channel = new(),
+    {ok, none} = py:call(ct_channel_async, put_what_changes, [Channel]),
+    {ok, [1]} = py_channel:recv(Channel, 0),
+    {ok, [1, 2, 3]} = py_channel:recv(Channel, 0),
+    {error, {<<"NotConvertibleError">>, _, _}} =
+        py:call(ct_channel_async, put_what_erlang_cannot_take, [Channel]),
+    ok = emptied(Channel).
+
+put_of_large_messages(_Config) ->
+    Channel = new(#{max_size => 100}),
+    Size = 3_000_000,
+    Ref = py:spawn_call(ct_channel_async, put_large, [Channel, Size]),
+    ok = senders(Channel, 2),
+    [begin
+        {ok, Message} = py_channel:recv(Channel),
+        true = Message =:= binary:copy(<<N>>, Size)
+     end || N <- [0, 1, 2]],
+    {ok, none} = py:await(Ref),
+    ok = emptied(Channel).
+
+%% Nothing of it is ever received, and who waits behind it has its turn.
+put_of_a_timed_out_call(_Config) ->
+    gives_up(fun(Channel) ->
+        {error, timeout} = py:call(ct_channel_async, put, [Channel, lost], #{}, 50)
+    end).
+
+put_of_a_killed_caller(_Config) ->
+    gives_up(fun(Channel) ->
+        Caller = spawn(fun() -> py:call(ct_channel_async, put, [Channel, lost]) end),
+        ok = senders(Channel, 1),
+        exit(Caller, kill)
+    end).
+
+gives_up(GiveUp) ->
+    Channel = full(),
+    GiveUp(Channel),
+    ok = senders(Channel, 0),
+    Next = py:spawn_call(ct_channel_async, put, [Channel, next]),
+    ok = senders(Channel, 1),
+    {ok, <<"first">>} = py_channel:recv(Channel),
+    {ok, <<"next">>} = py_channel:recv(Channel),
+    {ok, none} = py:await(Next),
+    {error, timeout} = py_channel:recv(Channel, 50),
+    ok = emptied(Channel).
+
+put_beside_a_close(_Config) ->
+    Channel = full(),
+    Refs = [py:spawn_call(ct_channel_async, put, [Channel, N]) || N <- lists:seq(1, 20)],
+    ok = senders(Channel, 20),
+    ok = py_channel:close(Channel),
+    [{error, {<<"ChannelClosed">>, <<"the channel is closed">>, _}} = py:await(Ref)
+     || Ref <- Refs],
+    {ok, <<"first">>} = py_channel:recv(Channel),
+    {error, closed} = py_channel:recv(Channel),
+    {error, {<<"ChannelClosed">>, _, _}} = py:call(ct_channel_async, put, [Channel, late]),
+    ok = emptied(Channel).
+
+%% Which took what it could; the next one goes on where it ended.
+put_and_the_receiver_is_killed(_Config) ->
+    Self = self(),
+    Channel = new(#{max_size => 9}),
+    Ref = py:spawn_call(ct_channel_async, put_all, [Channel, 50]),
+    Receiver = spawn(fun() ->
+        Taken = [begin {ok, N} = py_channel:recv(Channel), N end || _ <- lists:seq(1, 10)],
+        Self ! {taken, Taken},
+        timer:sleep(infinity)
+    end),
+    Ten = lists:seq(0, 9),
+    receive {taken, Ten} -> ok end,
+    ok = senders(Channel, 1),
+    exit(Receiver, kill),
+    [{ok, N} = py_channel:recv(Channel) || N <- lists:seq(10, 49)],
+    {ok, none} = py:await(Ref),
+    ok = emptied(Channel).
+
+put_and_the_owner_is_killed(_Config) ->
+    Owner = spawn(fun() -> timer:sleep(infinity) end),
+    Channel = full(#{owner => Owner}),
+    Ref = py:spawn_call(ct_channel_async, put, [Channel, lost]),
+    ok = senders(Channel, 1),
+    exit(Owner, kill),
+    {error, {<<"ChannelClosed">>, _, _}} = py:await(Ref),
+    {ok, <<"first">>} = py_channel:recv(Channel),
+    {error, closed} = py_channel:recv(Channel).
+
+put_into_an_abandoned_channel(_Config) ->
+    Self = self(),
+    spawn(fun() ->
+        Channel = full(),
+        ok = py:cast(ct_channel_async, put_and_tell, [Self, Channel, lost]),
+        ok = senders(Channel, 1)
+    end),
+    receive <<"closed">> -> ok end.
+
+put_while_the_application_stops(Config) ->
+    Channel = full(),
+    Refs = [py:spawn_call(ct_channel_async, put, [Channel, N]) || N <- lists:seq(1, 20)],
+    ok = senders(Channel, 20),
+    ok = application:stop(erlpy),
+    [{error, stopped} = py:await(Ref) || Ref <- Refs],
+    ok = senders(Channel, 0),
+    {ok, <<"first">>} = py_channel:recv(Channel),
+    {error, timeout} = py_channel:recv(Channel, 0),
+    ok = erlpy_ct:start(Config),
+    {ok, none} = py:call(ct_channel_async, put, [Channel, again]),
+    {ok, <<"again">>} = py_channel:recv(Channel).
+
+%% Whichever comes first: it is sent once or never, and the next one is let in.
+put_cancelled_beside_room(_Config) ->
+    [begin
+        Channel = full(),
+        Caller = spawn(fun() -> py:call(ct_channel_async, put, [Channel, 1]) end),
+        ok = senders(Channel, 1),
+        Next = py:spawn_call(ct_channel_async, put, [Channel, 2]),
+        ok = senders(Channel, 2),
+        Killer = spawn(fun() ->
+            erlpy_ct:busy_wait(Turn rem 50 * 10),
+            exit(Caller, kill)
+        end),
+        {ok, <<"first">>} = py_channel:recv(Channel),
+        ok = ended(Killer),
+        case py_channel:recv(Channel) of
+            {ok, 1} -> {ok, 2} = py_channel:recv(Channel);
+            {ok, 2} -> ok
+        end,
+        {ok, none} = py:await(Next),
+        {error, timeout} = py_channel:recv(Channel, 0),
+        ok = emptied(Channel)
+     end || Turn <- lists:seq(1, 200)].
+
+%% Tasks of the library's loop and of others that are cancelled, calls whose time is up,
+%% threads; several processes receive.  What was put arrives once, in the order of its
+%% sender; what was cancelled, once or never.
+puts_of_everybody_at_once(_Config) ->
+    Channel = new(#{max_size => 60}),
+    Count = 400,
+    Patient = py:spawn_call(ct_channel_async, put_all, [Channel, Count]),
+    Tasks = [{Sender, py:spawn_call(ct_channel_async, put_with_cancels,
+                                    [Channel, Sender, Count])} || Sender <- [1, 2]],
+    Threads = py:spawn_call(ct_channel_async, put_with_cancels_in_threads,
+                            [Channel, [3, 4, 5], Count]),
+    Receivers = [spawn_receiver(Channel) || _ <- [1, 2, 3]],
+    Called = call_all(Channel, 6, Count),
+    {ok, none} = py:await(Patient),
+    {ok, InThreads} = py:await(Threads),
+    Sent = [{Sender, N} || {Sender, Ns} <- maps:to_list(InThreads), N <- Ns] ++
+        [{Sender, N} || {Sender, Ref} <- Tasks, {ok, Ns} <- [py:await(Ref)], N <- Ns] ++
+        lists:seq(0, Count - 1) ++ [{6, N} || N <- Called],
+    ok = senders(Channel, 0),
+    ok = py_channel:close(Channel),
+    Each = [receive {Receiver, Messages} -> Messages end || Receiver <- Receivers],
+    Arrived = lists:append(Each),
+    [] = Sent -- Arrived,
+    true = length(Arrived) =:= length(lists:usort(Arrived)),
+    [true = in_order(Sender, Messages) || Messages <- Each, Sender <- lists:seq(1, 6)],
+    ok = emptied(Channel).
+
+call_all(Channel, Sender, Count) ->
+    [N || N <- lists:seq(1, Count),
+          {ok, none} =:= py:call(ct_channel_async, put, [Channel, {Sender, N}], #{},
+                                 rand:uniform(5))].
+
+spawn_receiver(Channel) ->
+    Self = self(),
+    spawn_link(fun() -> Self ! {self(), receive_all(Channel, [])} end).
+
+receive_all(Channel, Messages) ->
+    case py_channel:recv(Channel) of
+        {ok, Message} -> receive_all(Channel, [Message | Messages]);
+        {error, closed} -> lists:reverse(Messages)
+    end.
+
+in_order(Sender, Messages) ->
+    Numbers = [N || {From, N} <- Messages, From =:= Sender],
+    Numbers =:= lists:sort(Numbers).
+
 %% ---- What they share -----------------------------------------------------------------
 
 new() ->
@@ -237,6 +442,26 @@ new() ->
 new(Options) ->
     {ok, Channel} = py_channel:new(Options),
     Channel.
+
+%% There is no room for anything after its first message.
+full() ->
+    full(#{}).
+
+full(Options) ->
+    Channel = new(Options#{max_size => 1}),
+    {ok, none} = py:call(ct_channel_async, put, [Channel, first]),
+    Channel.
+
+senders(Channel, Count) ->
+    eventually(fun() ->
+        #{outbox := #{waiting_senders := Now}} = py_channel:info(Channel),
+        Now =:= Count
+    end).
+
+emptied(Channel) ->
+    #{outbox := Outbox} = py_channel:info(Channel),
+    #{messages := 0, size := 0, waiting_senders := 0, waiting_receivers := 0} = Outbox,
+    ok.
 
 waiting(Channel, Count) ->
     eventually(fun() -> #{waiting_receivers := Now} = py_channel:info(Channel), Now =:= Count end).

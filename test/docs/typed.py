@@ -29,6 +29,8 @@ async def in_coroutines(buf: PyBuffer, ch: Channel) -> None:
         channel.reply(message[0], 1)
     v = await aio.call("f", 1, "two")
     await asyncio.to_thread(ch.put, 1, 2.5)
+    await ch.async_put({"a": [1]})
+    await asyncio.wait_for(ch.async_put(term=2), 1)
     print(m, v, x, y, z, task)
 
 

@@ -52,6 +52,22 @@ async def once_async(peer, message):
         pass
 
 
+async def put_once_async(message):
+    peer = make_channel(max_size=1)
+    channel = peer.channel
+    await channel.async_put(message)
+    fails(NotConvertibleError, channel.async_put, object())
+    channel.async_put(message).close()
+    tasks = [asyncio.create_task(channel.async_put([message])) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    peer.recv()
+    await tasks[0]
+    peer.close()
+    await asyncio.wait(tasks)
+    assert tasks[1].cancelled() and isinstance(tasks[2].exception(), ChannelClosed)
+
+
 def once(message):
     """About twenty operations, those that fail among them."""
     peer = make_channel(max_size=60, views=True)
@@ -88,6 +104,7 @@ def test_references_and_blocks_are_balanced():
         for _ in range(count):
             once(thing)
             await once_async(make_channel(), thing)
+            await put_once_async(thing)
 
     asyncio.run(rounds(200))
     counts, blocks = measure()
@@ -260,6 +277,31 @@ def test_refused_elsewhere():
     assert refusals
 
 
+@needs_testcapi
+def test_refused_while_waiting_in_a_loop():
+    """Nothing of it is left: neither the wait nor its message."""
+
+    async def main():
+        refusals = 0
+        for turn in range(60):
+            full = make_channel(max_size=1)
+            full.channel.put("x")
+            message = make_channel().channel
+            gone = weakref.ref(message)
+
+            def put():
+                full.channel.async_put([message]).send(None)
+
+            refusals += refused_once(put, turn)
+            del message, put
+            gc.collect()
+            assert gone() is None
+            assert full.info()["outbox"]["waiting_senders"] == 0
+        assert refusals
+
+    asyncio.run(main())
+
+
 # ---- The end of the interpreter ----
 
 AT_THE_END = {
@@ -293,8 +335,11 @@ AT_THE_END = {
         import asyncio
         loop = asyncio.new_event_loop()
         kept = [peer.channel.async_receive() for _ in range(3)]
+        full = make_channel(max_size=1)
+        full.channel.put("x")
+        kept += [full.channel.async_put([full.channel]) for _ in range(3)]
         async def begin():
-            for coroutine in kept:
+            for coroutine in kept[:-1]:
                 coroutine.send(None)
         loop.run_until_complete(begin())
         peer.send(kept[0].cr_frame and "x")

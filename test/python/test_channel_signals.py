@@ -56,6 +56,7 @@ except KeyboardInterrupt:
         ("channel.put('more', 50)", True),
         ("peer.send('more')", True),
         ("asyncio.run(channel.async_receive())", False),
+        ("asyncio.run(channel.async_put('more'))", True),
     ],
 )
 def test_interrupt_key(call, full):

@@ -331,3 +331,7 @@ def test_wrong_arguments():
         waker.wait_buffer(buf, 0, "1", Future())
     with pytest.raises(TypeError, match="'channel' must be a Channel, not erlang.PyBuffer"):
         waker.wait_channel(buf, Future())
+    with pytest.raises(TypeError, match="'put' must be a Put, not erlang.PyBuffer"):
+        waker.wait_put(buf, Future())
+    with pytest.raises(TypeError, match="takes 2 arguments"):
+        waker.wait_put(buf)

@@ -1,4 +1,4 @@
-"""Coroutines that receive from channels."""
+"""Coroutines that receive from channels and send to Erlang."""
 import asyncio
 import random
 import threading
@@ -37,6 +37,79 @@ async def first_of(channels):
 
 def in_a_loop_of_its_own(channel):
     return asyncio.run(gather(channel))
+
+
+# ---- Senders ----
+
+
+async def put(channel, term):
+    await channel.async_put(term)
+
+
+async def put_all(channel, count):
+    for number in range(count):
+        await channel.async_put(number)
+
+
+async def put_and_tell(pid, channel, term):
+    try:
+        await channel.async_put(term)
+        reply(pid, "sent")
+    except ChannelClosed:
+        reply(pid, "closed")
+
+
+async def put_what_changes(channel):
+    """The list as it is at the call is sent, though the task begins later."""
+    term = [1]
+    task = asyncio.create_task(channel.async_put(term))
+    term.append(2)
+    await task
+    term.append(3)
+    await asyncio.create_task(channel.async_put(term))
+
+
+async def put_what_erlang_cannot_take(channel):
+    channel.async_put([object()])
+
+
+async def put_large(channel, size):
+    await asyncio.gather(*(channel.async_put(bytes([n]) * size) for n in range(3)))
+
+
+def put_in_a_loop_of_its_own(channel, count):
+    asyncio.run(put_all(channel, count))
+
+
+async def put_with_cancels(channel, sender, count):
+    """Whose put has returned: those messages are to arrive."""
+    chance, sent = random.Random(sender), []
+    for number in range(count):
+        task = asyncio.create_task(channel.async_put((sender, number)))
+        if chance.random() < 0.5:
+            await asyncio.sleep(chance.choice([0, 0, 0.0002, 0.002]))
+            task.cancel()
+        try:
+            await task
+            sent.append(number)
+        except asyncio.CancelledError:
+            pass
+    return sent
+
+
+def put_with_cancels_in_threads(channel, senders, count):
+    """A loop in each of three threads.  What was sent, by sender."""
+    sent = {}
+
+    def run(sender):
+        sent[sender] = asyncio.run(put_with_cancels(channel, sender, count))
+
+    threads = [threading.Thread(target=run, args=(sender,)) for sender in senders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sent
 
 
 # ---- Many at once: what is received is put into another channel, in the same step ----
