@@ -7,6 +7,7 @@
 -export([call/3, submit/4, response/2, gather/2]).
 -export([write/3, reason/1, spawn_writer/2]).
 -export([send/3, recv/2, fetch/1]).
+-export([next/3, give_up/2]).
 -export([function/1]).
 
 %% In the dictionary of a process that runs a function for Python: the call.
@@ -247,6 +248,67 @@ fetch(Taken) ->
     receive
         {py_channel, Ref, Message} -> {ok, Message}
     end.
+
+%% ---- A call that puts messages ---------------------------------------------------------
+
+%% The next message of a channel, or, when all are taken, the answer of the call that puts
+%% them.
+-spec next(reference(), py_nif:ref(), timeout()) ->
+    {message, term()} | {answer, ok | {ok, term()} | {error, py:reason()}} | {error, timeout | enomem}.
+next(Channel, Ref, Timeout) ->
+    case py_nif:channel_receive(Channel) of
+        empty -> next_until(Channel, Ref, deadline(Timeout));
+        {error, closed} -> answer_within(Ref, Timeout);
+        Received -> message(received(Received))
+    end.
+
+next_until(Channel, Ref, Deadline) ->
+    Notice = make_ref(),
+    case py_nif:channel_listen(Channel, Notice) of
+        Wait when is_reference(Wait) ->
+            receive
+                {py_channel, Notice} ->
+                    looked(py_nif:channel_look(Wait), Channel, Ref, Deadline);
+                {py_response, Ref, _} = Answer ->
+                    answered(Answer, give_up_recv(Wait, Notice), Channel)
+            after left(Deadline) ->
+                message(give_up_recv(Wait, Notice))
+            end;
+        Received ->
+            looked(Received, Channel, Ref, Deadline)
+    end.
+
+looked(empty, Channel, Ref, Deadline) -> next_until(Channel, Ref, Deadline);
+looked({error, closed}, _Channel, Ref, Deadline) -> answer_within(Ref, left(Deadline));
+looked(Received, _Channel, _Ref, _Deadline) -> message(received(Received)).
+
+%% The call has ended.  What it had put comes before, whatever the order of the two
+%% notices, of which nothing is promised; then its answer is kept where it was.
+answered(Answer, {ok, Message}, _Channel) ->
+    self() ! Answer,
+    {message, Message};
+answered({py_response, _, Result} = Answer, {error, _}, Channel) ->
+    case py_nif:channel_receive(Channel) of
+        empty -> {answer, Result};
+        {error, closed} -> {answer, Result};
+        {error, _} = Error -> self() ! Answer, Error;
+        Received -> answered(Answer, received(Received), Channel)
+    end.
+
+answer_within(Ref, Timeout) ->
+    receive
+        {py_response, Ref, Result} -> {answer, Result}
+    after Timeout -> {error, timeout}
+    end.
+
+message({ok, Message}) -> {message, Message};
+message({error, _} = Error) -> Error.
+
+%% Cancels a call whose answer nobody wants, unless it has been given.
+-spec give_up(py_nif:job(), py_nif:ref()) -> ok.
+give_up(Job, Ref) ->
+    _ = claim(Job, Ref),
+    ok.
 
 %% ---- The process that runs a function for Python ------------------------------------------
 

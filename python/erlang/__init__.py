@@ -3,8 +3,9 @@
 PyBuffer is a stream of bytes that Erlang writes while Python reads it as a file.
 Channel carries messages both ways.  Pid, Ref and Atom stand for the Erlang terms of that
 name; send() sends a message to an Erlang process, call() calls an Erlang function.
-erlang.aio reads buffers in asyncio, erlang.channel answers messages, erlang.testing makes
-buffers and channels without Erlang, for unit tests.
+erlang.aio reads buffers in asyncio, erlang.channel answers messages, erlang.wsgi and
+erlang.asgi run web applications, erlang.testing makes buffers and channels without Erlang,
+for unit tests.
 """
 
 from _erlang import (
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 # Imported when they are first used: asyncio takes longer to load than all of this.
-_SUBMODULES = ("aio", "channel")
+_SUBMODULES = ("aio", "asgi", "channel", "wsgi")
 
 
 def __getattr__(name):

@@ -6,7 +6,9 @@ from typing import Any, Literal, SupportsIndex, final
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 from erlang import aio as aio
+from erlang import asgi as asgi
 from erlang import channel as channel
+from erlang import wsgi as wsgi
 
 __all__ = [
     "Atom",
