@@ -12,7 +12,7 @@
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
 # python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
-# `pytest`, `dialyzer`, `xref`, `check-docs`, `check-install`.
+# `pytest`, `dialyzer`, `xref`, `check-docs`, `check-examples`, `check-install`.
 
 PYTHON ?= python3
 REBAR3 ?= rebar3
@@ -31,7 +31,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench soak clean clean-native \
         fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest dialyzer xref check-docs check-install
+        warnings format ct pytest dialyzer xref check-docs check-examples check-install
 
 all:
 	@tools/install build
@@ -111,6 +111,10 @@ check-docs: all
 	    "$$python" test/docs/run.py || status=1; \
 	    "$$python" test/docs/examples.py || status=1; \
 	    "$$python" test/docs/cases.py || status=1; exit $$status
+
+# Those of check-docs that run the programs in examples/.
+check-examples: all
+	@python=$$(tools/find-python '$(PYTHON)') && "$$python" test/docs/examples.py
 
 check-install:
 	@test/install/run

@@ -264,11 +264,24 @@ def python_parts(main):
         if python is None:
             yield Skipped(f"Python {label}", reason)
             continue
-        out = "_build/python-" + label.strip("/").replace("/", "-")
+        out = out_of(label)
         yield Part(
             f"pytest on {label}", make("pytest", f"PYTHON={python}", f"OUT={out}")
         )
         yield from common_test(f"Common Test on {label}", python, out + "/tree")
+
+
+def out_of(label):
+    return "_build/python-" + label.strip("/").replace("/", "-")
+
+
+def system_examples(main):
+    """Again on the Python of the system: some need packages that others lack."""
+    for label, python, _ in other_pythons(main):
+        if label == SYSTEM_PYTHON and python is not None:
+            goals = make("check-examples", f"PYTHON={python}")
+            copy = out_of(label) + "/tree"
+            yield Part(f"examples on {label}", ["tools/in-copy", copy, *goals])
 
 
 def common_test(name, python, tree):
@@ -299,6 +312,7 @@ def parts(main):
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
     yield Part("docs", make("check-docs"))
+    yield from system_examples(main)
     yield Part("install", make("check-install"))
 
 
