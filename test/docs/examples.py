@@ -10,6 +10,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +19,8 @@ from command import Failure, output_of
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: The interpreter of the system, for which Debian has mypy.
 SYSTEM_PYTHON = "/usr/bin/python3"
+#: Where Debian has it.
+YAWS = pathlib.Path("/usr/lib/yaws")
 
 
 
@@ -41,6 +44,7 @@ EXPECTED = {
         r"garbage +422, Expecting value: .+; .+ written",
     ],
     "multipart": [*of_parser("by hand"), r"forms +6, each parsed by [123] parsers"],
+    "web_glue": [r"cowboy +compiled"],
     "worker_pool": [
         r"jobs +40, for 3 workers",
         r"worker +\w+ has crashed, and is replaced: BadGzipFile: .+",
@@ -54,39 +58,65 @@ EXPECTED = {
 }
 
 
-#: More lines, of packages that Python may lack: one of these modules is to be here.
+
+def of_server(app):
+    yield from (rf"{size} +{app}: 1048576 bytes" for size in ("length", "chunked"))
+    yield rf"small +{app}: 5 bytes"
+    yield rf"lines +{app}: 1000 lines"
+    yield rf"error +{app}: 500"
+    yield rf"half +{app}: cut off"
+    yield rf"keep +{app}: a second request"
+    yield rf"gone +{app}: (the stream was aborted|http\.disconnect)"
+
+
+#: More lines, of what may be lacking: see is_here().
 OPTIONAL = {
     "arrays": {
-        ("numpy",): [
+        "numpy": [
             r"numpy +8388608 numbers of 64 MiB, at the address of the binary",
             r"memory +under 4 MiB more than before",
             r"means +\[500\.5,1500\.5,2250\.5\], of 1000 numbers each, .+",
         ],
-        ("pandas",): [
+        "pandas": [
             r"pandas +200001 rows; the first 1000 were summed up before the last .+",
         ],
     },
     "multipart": {
-        ("werkzeug",): [*of_parser("Werkzeug")],
-        ("multipart.multipart", "python_multipart"): [*of_parser("python-multipart")],
+        "werkzeug": [*of_parser("Werkzeug")],
+        "python-multipart": [*of_parser("python-multipart")],
+    },
+    "web_glue": {
+        "elixir": [r"Plug +compiled"],
+        "yaws": [r"yaws +[\d.]+", *of_server("apps:wsgi"), *of_server("apps:asgi")],
     },
 }
 
 
 def expected_of(name):
-    """(the lines of an example, the packages that are not here)."""
+    """(the lines of an example, what is not here)."""
     lines, missing = [*EXPECTED[name]], []
-    for modules, more in OPTIONAL.get(name, {}).items():
-        if any(map(is_here, modules)):
+    for what, more in OPTIONAL.get(name, {}).items():
+        if is_here(what):
             lines += more
         else:
-            missing.append(modules[-1])
+            missing.append(what)
     return lines, missing
 
 
-def is_here(module):
+def is_here(what):
+    match what:
+        case "elixir":
+            return shutil.which("elixirc") is not None
+        case "yaws":
+            return YAWS.exists()
+        case "python-multipart":
+            return is_module("python_multipart") or is_module("multipart.multipart")
+    return is_module(what)
+
+
+def is_module(name):
     try:
-        importlib.import_module(module)
+        importlib.import_module(name)
     except ImportError:
         return False
     return True
@@ -133,8 +163,8 @@ def main():
     for name in EXPECTED:
         expected, missing = expected_of(name)
         results.append(passed(f"examples/{name}/run", check_output, name, expected))
-        for package in missing:
-            print(f"skipped  examples/{name}/run: {package} (not found)", flush=True)
+        for what in missing:
+            print(f"skipped  examples/{name}/run: {what} (not found)", flush=True)
             skipped += 1
     typed = [path for name in EXPECTED for path in (ROOT / "examples" / name).glob("*.py")]
     for source in [*typed, ROOT / "test/docs/typed.py"]:
