@@ -34,6 +34,7 @@ CHUNK_SIZE = 2**16
 GRACE = 5.0
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+_LIFESPAN_VERSIONS = {"version": "3.0", "spec_version": "2.0"}
 _NO_WEBSOCKET = (
     501,
     b"Not Implemented",
@@ -288,7 +289,7 @@ async def lifespan(app, channel):
     shutdown has failed.  Requests get a copy of the state that the startup left.
     """
     state = {}
-    scope = {"type": "lifespan", "asgi": _VERSIONS, "state": state}
+    scope = {"type": "lifespan", "asgi": _LIFESPAN_VERSIONS, "state": state}
     life = _Lifespan()
     task = _start(application(app), scope, life)
     try:
