@@ -43,7 +43,7 @@ def wsgi(environ: dict[str, Any], start_response: StartResponse) -> Iterable[byt
             while data := environ["wsgi.input"].read1(PIECE):
                 digest.update(data)
                 size += len(data)
-        except OSError as error:
+        except BaseException as error:  # BufferAborted, or Cancelled
             broken.put(str(error))
             raise
         start_response("200 OK", [("Content-Type", "text/plain")])

@@ -6,6 +6,7 @@
 -export([main/1]).
 
 -define(DEADLINE_MS, 20000).
+-define(MAX_BODY, 2 bsl 20).
 
 main(Folder) ->
     ok = application:load(erlpy),
@@ -89,7 +90,8 @@ free_port() ->
 server(Target, Port) ->
     {ok, App} = py_web:load(Target),
     [{port, Port}, {listen, {127, 0, 0, 1}}, {servername, "localhost"},
-     {appmods, [{"/", yaws_python}]}, {opaque, [{python, App}]}, {partial_post_size, 65536}].
+     {appmods, [{"/", yaws_python}]}, {partial_post_size, 65536},
+     {opaque, [{python, App}, {python_options, #{max_body => ?MAX_BODY}}]}].
 
 start_yaws(Servers) ->
     Folder = filename:absname("yaws"),
@@ -103,6 +105,7 @@ checks() ->
     [{"small", fun(Url) -> digest(Url, <<"hello">>, length) end},
      {"length", fun(Url) -> digest(Url, Body, length) end},
      {"chunked", fun(Url) -> digest(Url, Body, chunked) end},
+     {"large", fun(Url) -> too_large(Url, <<Body/binary, Body/binary, 0>>) end},
      {"lines", fun lines/1},
      {"error", fun error_500/1},
      {"half", fun half/1},
@@ -117,6 +120,11 @@ digest(Url, Body, Framing) ->
     Expected = list_to_binary([integer_to_list(byte_size(Body)), " ", Hash]),
     {200, _, Expected} = request(post, {Url ++ "/digest", [], "text/plain", sent(Body, Framing)}),
     io_lib:format("~w bytes", [byte_size(Body)]).
+
+too_large(Url, Body) ->
+    {413, _, _} = request(post, {Url ++ "/digest", [], "text/plain", sent(Body, chunked)}),
+    {ok, _} = py:call(apps, next_broken, [?DEADLINE_MS / 1000]),
+    "413".
 
 sent(Body, length) -> Body;
 sent(Body, chunked) -> {chunkify, fun chunk/1, Body}.

@@ -41,23 +41,39 @@ owned(Body) ->
 received(#arg{clidata = {partial, Data}}, {Responder, Body}) ->
     {get_more, more, {Responder, write(Body, Data)}};
 received(#arg{clidata = Last}, {Responder, Body}) ->
-    _ = [ok = py_buffer:close(Rest) || Rest <- [write(Body, data(Last))], Rest =/= unwanted],
-    response(Responder).
+    case write(Body, data(Last)) of
+        too_large ->
+            refused(Responder);
+        unwanted ->
+            response(Responder);
+        Body ->
+            ok = py_buffer:close(Body),
+            response(Responder)
+    end.
 
 data(Data) when is_binary(Data) -> Data;
 data(undefined) -> <<>>.
 
 %% What nobody wants any more is read all the same, or it would be the next request.
-write(unwanted, _Data) ->
-    unwanted;
+write(Dropped, _Data) when Dropped =:= unwanted; Dropped =:= too_large ->
+    Dropped;
 write(Body, Data) ->
     case py_buffer:write(Body, Data, ?WRITE_MS) of
         ok ->
             Body;
         {error, Reason} ->
             ok = py_buffer:abort(Body, Reason),
-            unwanted
+            dropped(Reason)
     end.
+
+dropped(too_large) -> too_large;
+dropped(_Reason) -> unwanted.
+
+%% Whatever the application makes of the body's end.
+refused(Responder) ->
+    unlink(Responder),
+    exit(Responder, kill),
+    [{status, 413}, {content, "text/plain", <<"The body is too large.\n">>}].
 
 response(Responder) ->
     receive

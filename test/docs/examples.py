@@ -62,6 +62,7 @@ EXPECTED = {
 def of_server(app):
     yield from (rf"{size} +{app}: 1048576 bytes" for size in ("length", "chunked"))
     yield rf"small +{app}: 5 bytes"
+    yield rf"large +{app}: 413"
     yield rf"lines +{app}: 1000 lines"
     yield rf"error +{app}: 500"
     yield rf"half +{app}: cut off"
