@@ -2,8 +2,9 @@
 """Looks for every test that docs/reliability.md names, in the last column of its tables.
 
 `a_SUITE:case` is a case of Common Test, and so are the names after it until the next
-suite; `test_a.py` a file of pytest; `unit_*` and `stress_*` are tests of the stream.  A
-star stands for anything.
+suite; `test_a.py` a file of pytest; `unit_*` and `stress_*` are tests of the stream;
+`web_glue:name` is a request of examples/web_glue, and `docs/a.md` a page whose examples are
+run.  A star stands for anything.
 """
 
 import fnmatch
@@ -15,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability.md"
 COMMAND = re.compile(r"make \w+$")
 CASE = re.compile(r"^([a-z]\w*)\(", re.MULTILINE)
+REQUEST = re.compile(r'^ +\[?\{"(\w+)", fun', re.MULTILINE)
 STREAM_TEST = re.compile(r"^TEST\((\w+), (\w+)\)", re.MULTILINE)
 
 
@@ -23,12 +25,21 @@ def cases_of(suite):
     return set(CASE.findall(path.read_text(encoding="utf-8"))) if path.exists() else set()
 
 
+def requests():
+    path = ROOT / "examples/web_glue/check_glue.erl"
+    return set(REQUEST.findall(path.read_text(encoding="utf-8")))
+
+
 def stream_tests():
     text = (ROOT / "test/stream/list.h").read_text(encoding="utf-8")
     return {f"{group}_{name}" for group, name in STREAM_TEST.findall(text)} | {"oom"}
 
 
 def is_there(name, suite):
+    if name.endswith(".md"):
+        return (ROOT / name).exists()
+    if suite == "web_glue":
+        return name in requests()
     if name.endswith(".py"):
         return (ROOT / "test/python" / name).exists()
     if name.endswith("_SUITE"):
