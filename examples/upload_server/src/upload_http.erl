@@ -29,6 +29,8 @@
 -define(SMALL_REST, 65536).
 %% A handler that has answered by then is not watched for the end of its client.
 -define(QUICK_MS, 50).
+%% How long a handler may go on whose client has gone in the middle of the body.
+-define(GRACE_MS, 1000).
 %% How long the rest of a body is read that nobody wants, so that the client gets to read
 %% its response.
 -define(LINGER_MS, 5000).
@@ -66,8 +68,7 @@ header(Name, Req) ->
 
 refuse(Req, Status, Text) ->
     Socket = mochiweb_request:get(socket, Req),
-    Head = #{status => Status, phrase => <<>>, headers => [{<<"Content-Type">>, <<"text/plain">>}]},
-    _ = gen_tcp:send(Socket, upload_response:whole(Head, Text, close)),
+    plain(Socket, Status, Text),
     linger(Socket, deadline(?LINGER_MS)).
 
 %% ---- One exchange -----------------------------------------------------------------------
@@ -75,7 +76,7 @@ refuse(Req, Status, Text) ->
 exchange(Req, Length, #{app := App, exchange := ExchangeOptions}) ->
     Socket = mochiweb_request:get(socket, Req),
     ok = inet:setopts(Socket, [{send_timeout, ?IDLE_MS}, {send_timeout_close, true}]),
-    ok = continue(Req, Socket, Length),
+    ok = continue(Req, Socket),
     Request = request(Req, Length),
     Connection = self(),
     Responder = spawn_link(fun() ->
@@ -86,10 +87,8 @@ exchange(Req, Length, #{app := App, exchange := ExchangeOptions}) ->
         {Responder, body, Body} -> upload(Req, Socket, Responder, Body, Length)
     end.
 
-%% At once, which is the simplest of what PEP 3333 allows.  For chunks mochiweb does it.
-continue(_Req, _Socket, undefined) ->
-    ok;
-continue(Req, Socket, _Length) ->
+%% At once, which is the simplest of what PEP 3333 allows.
+continue(Req, Socket) ->
     case string:lowercase(string:trim(header_or("expect", "", Req))) of
         "100-continue" -> send(Socket, <<"HTTP/1.1 100 Continue\r\n\r\n">>);
         _ -> ok
@@ -145,13 +144,25 @@ upload(Req, Socket, Responder, Body, Length) ->
         unwanted ->
             finish(Responder, Socket);
         {failed, Reason} ->
-            ok = py_buffer:abort(Body, Reason),
+            fail(Responder, Body, Reason),
             finish(Responder, Socket)
     catch
         exit:Reason ->
-            %% The client has gone.
-            ok = py_buffer:abort(Body, client_gone),
+            fail(Responder, Body, client_gone),
+            ended(Responder),
             exit(Reason)
+    end.
+
+%% The responder knows before the application does, which may answer at once.
+fail(Responder, Body, Reason) ->
+    Responder ! {self(), failed, Reason},
+    ok = py_buffer:abort(Body, Reason).
+
+%% A handler that reads has its exception, and is not to be cancelled while it cleans up.
+ended(Responder) ->
+    receive
+        {Responder, done, _} -> ok
+    after ?GRACE_MS -> ok
     end.
 
 receive_pieces(Socket, Length) when Length > ?LARGE_BODY ->
@@ -159,8 +170,8 @@ receive_pieces(Socket, Length) when Length > ?LARGE_BODY ->
 receive_pieces(_Socket, _Length) ->
     ok.
 
-receive_body(Req, _Socket, Body, undefined) ->
-    receive_chunks(Req, Body);
+receive_body(Req, Socket, Body, undefined) ->
+    receive_chunks(Req, Socket, Body, upload_chunks:new());
 receive_body(Req, Socket, Body, Length) ->
     receive_bytes(Req, Socket, Body, Length).
 
@@ -169,8 +180,7 @@ receive_bytes(_Req, _Socket, _Body, 0) ->
     ok;
 receive_bytes(Req, Socket, Body, Left) ->
     {Data, Next} = split(mochiweb_request:recv(0, ?IDLE_MS, Req), Left),
-    %% The next request may have begun.
-    _ = [ok = gen_tcp:unrecv(Socket, Next) || Next =/= <<>>],
+    ok = push_back(Socket, Next),
     Rest = Left - byte_size(Data),
     case write(Body, Data) of
         ok -> receive_bytes(Req, Socket, Body, Rest);
@@ -190,21 +200,22 @@ write(Body, Data) ->
         {error, _} -> unwanted
     end.
 
-receive_chunks(Req, Body) ->
-    Write = fun
-        ({0, _Trailers}, ok) -> ok;
-        ({_Size, Data}, ok) -> written(write(Body, Data))
-    end,
-    try
-        _ = mochiweb_request:stream_body(?LARGE_BODY, Write, ok, undefined, Req),
-        ok
-    catch
-        throw:Refused -> Refused;
-        error:_ -> {failed, bad_chunk}
+receive_chunks(Req, Socket, Body, Chunks) ->
+    case upload_chunks:decode(mochiweb_request:recv(0, ?IDLE_MS, Req), Chunks) of
+        {error, Reason} -> {failed, Reason};
+        {Pieces, Next} -> receive_chunks(Req, Socket, Body, Next, write(Body, Pieces))
     end.
 
-written(ok) -> ok;
-written(Refused) -> throw(Refused).
+receive_chunks(Req, Socket, Body, {more, Chunks}, ok) ->
+    receive_chunks(Req, Socket, Body, Chunks);
+receive_chunks(_Req, Socket, _Body, {done, Next}, ok) ->
+    push_back(Socket, Next);
+receive_chunks(_Req, _Socket, _Body, _Next, Refused) ->
+    Refused.
+
+%% The next request may have begun.
+push_back(_Socket, <<>>) -> ok;
+push_back(Socket, Next) -> gen_tcp:unrecv(Socket, Next).
 
 %% Waits for the end of the response.  A client that closes its end meanwhile has gone.
 watch(Socket, Responder, Timeout) ->
@@ -277,25 +288,46 @@ respond(Connection, Socket, App, Request, Options, Persistence) ->
     case py_web:start(App, Request, Options) of
         {ok, Exchange} ->
             Connection ! {self(), body, py_web:body(Exchange)},
-            Connection ! {self(), done, first(Socket, Exchange, Request, Persistence)};
+            Done = first(Connection, Socket, Exchange, Request, Persistence),
+            Connection ! {self(), done, Done};
         {error, Reason} ->
             Connection ! {self(), body, none},
             Connection ! {self(), done, failed(Socket, Request, Reason)}
     end.
 
-first(Socket, Exchange, Request, Persistence) ->
-    case py_web:next(Exchange) of
-        {reply, Head, Body} ->
-            ok = send(Socket, upload_response:whole(Head, Body, Persistence)),
-            done = py_web:next(Exchange),
-            kept(Persistence);
-        {start, Head, Data} ->
-            {Begin, Coding} = upload_response:head(maps:get(method, Request), Head, Persistence),
-            ok = send(Socket, [Begin | upload_response:data(Coding, Data)]),
-            rest(Socket, Exchange, Coding, Persistence, Request);
-        {error, Reason} ->
-            failed(Socket, Request, Reason)
+first(Connection, Socket, Exchange, Request, Persistence) ->
+    Event = py_web:next(Exchange),
+    case failure(Connection) of
+        none -> answer(Event, Socket, Exchange, Request, Persistence);
+        Reason -> answer_failure(Reason, Socket, Exchange)
     end.
+
+%% Why the body is not whole, if it has failed before the application answered.
+failure(Connection) ->
+    receive
+        {Connection, failed, Reason} -> Reason
+    after 0 -> none
+    end.
+
+%% The application has been told; what it makes of that is not for the client.
+answer_failure(client_gone, _Socket, _Exchange) ->
+    close;
+answer_failure(Reason, Socket, Exchange) ->
+    ok = py_web:cancel(Exchange, Reason),
+    {Status, Text} = status_of(Reason),
+    plain(Socket, Status, Text),
+    close.
+
+answer({reply, Head, Body}, Socket, Exchange, _Request, Persistence) ->
+    ok = send(Socket, upload_response:whole(Head, Body, Persistence)),
+    done = py_web:next(Exchange),
+    kept(Persistence);
+answer({start, Head, Data}, Socket, Exchange, Request, Persistence) ->
+    {Begin, Coding} = upload_response:head(maps:get(method, Request), Head, Persistence),
+    ok = send(Socket, [Begin | upload_response:data(Coding, Data)]),
+    rest(Socket, Exchange, Coding, Persistence, Request);
+answer({error, Reason}, Socket, _Exchange, Request, _Persistence) ->
+    failed(Socket, Request, Reason).
 
 rest(Socket, Exchange, Coding, Persistence, Request) ->
     case py_web:next(Exchange) of
@@ -323,18 +355,15 @@ send(Socket, Data) ->
 
 failed(Socket, Request, Reason) ->
     log(Request, Reason),
-    {Status, Text} = status_of(Reason),
-    Head = #{status => Status, phrase => <<>>, headers => [{<<"Content-Type">>, <<"text/plain">>}]},
-    _ = send(Socket, upload_response:whole(Head, Text, close)),
+    plain(Socket, 500, <<"The application has failed.\n">>),
     close.
 
-status_of({<<"BufferAborted">>, Text, _}) ->
-    case binary:match(Text, <<"too_large">>) of
-        nomatch -> {400, <<"The body is not whole.\n">>};
-        _ -> {413, <<"The body is too large.\n">>}
-    end;
-status_of(_) ->
-    {500, <<"The application has failed.\n">>}.
+status_of(too_large) -> {413, <<"The body is too large.\n">>};
+status_of(bad_chunk) -> {400, <<"The body is not whole.\n">>}.
+
+plain(Socket, Status, Text) ->
+    Head = #{status => Status, phrase => <<>>, headers => [{<<"Content-Type">>, <<"text/plain">>}]},
+    send(Socket, upload_response:whole(Head, Text, close)).
 
 log(#{method := Method, raw_path := Path}, {Type, Text, Traceback}) ->
     ?LOG_ERROR("~ts ~ts: ~ts: ~ts~n~ts", [Method, Path, Type, Text, Traceback]);
