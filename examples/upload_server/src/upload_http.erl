@@ -223,7 +223,8 @@ watch(Socket, Responder, Timeout) ->
         {Responder, done, keep} ->
             unwatch(Socket, Timeout);
         {Responder, done, close} ->
-            close(Socket);
+            _ = inet:setopts(Socket, [{active, false}]),
+            linger(Socket, deadline(?LINGER_MS));
         {tcp, Socket, Next} ->
             ok = gen_tcp:unrecv(Socket, Next),
             watch(Socket, Responder, infinity);
@@ -298,9 +299,20 @@ respond(Connection, Socket, App, Request, Options, Persistence) ->
 first(Connection, Socket, Exchange, Request, Persistence) ->
     Event = py_web:next(Exchange),
     case failure(Connection) of
-        none -> answer(Event, Socket, Exchange, Request, Persistence);
+        none -> answer(Event, Socket, Exchange, Request, kept_after(Exchange, Request, Persistence));
         Reason -> answer_failure(Reason, Socket, Exchange)
     end.
+
+%% Much of a body that is still to come will not be wanted: it ends the connection.
+kept_after(Exchange, #{body_length := Length}, keep) ->
+    Body = py_web:body(Exchange),
+    case Body =/= none andalso py_buffer:info(Body) of
+        #{state := open, written := Written}
+            when Length - Written > ?SMALL_REST; Length =:= undefined -> close;
+        _ -> keep
+    end;
+kept_after(_Exchange, _Request, Persistence) ->
+    Persistence.
 
 %% Why the body is not whole, if it has failed before the application answered.
 failure(Connection) ->
@@ -318,8 +330,8 @@ answer_failure(Reason, Socket, Exchange) ->
     plain(Socket, Status, Text),
     close.
 
-answer({reply, Head, Body}, Socket, Exchange, _Request, Persistence) ->
-    ok = send(Socket, upload_response:whole(Head, Body, Persistence)),
+answer({reply, Head, Body}, Socket, Exchange, #{method := Method}, Persistence) ->
+    ok = send(Socket, upload_response:whole(Method, Head, Body, Persistence)),
     done = py_web:next(Exchange),
     kept(Persistence);
 answer({start, Head, Data}, Socket, Exchange, Request, Persistence) ->
@@ -363,7 +375,7 @@ status_of(bad_chunk) -> {400, <<"The body is not whole.\n">>}.
 
 plain(Socket, Status, Text) ->
     Head = #{status => Status, phrase => <<>>, headers => [{<<"Content-Type">>, <<"text/plain">>}]},
-    send(Socket, upload_response:whole(Head, Text, close)).
+    send(Socket, upload_response:whole(<<"GET">>, Head, Text, close)).
 
 log(#{method := Method, raw_path := Path}, {Type, Text, Traceback}) ->
     ?LOG_ERROR("~ts ~ts: ~ts: ~ts~n~ts", [Method, Path, Type, Text, Traceback]);

@@ -1,7 +1,7 @@
 %% The bytes of a response in HTTP/1.1 (RFC 9112).
 -module(upload_response).
 
--export([whole/3, head/3, data/2, last/1, persistence/2]).
+-export([whole/4, head/3, data/2, last/1, persistence/2]).
 
 -export_type([coding/0, persistence/0]).
 
@@ -10,11 +10,12 @@
 -type coding() :: length | chunked | close | none.
 -type persistence() :: keep | close | close_1_0.
 
-%% A response whose body is there; its length is told unless it is known already.
--spec whole(py_web:head(), binary(), persistence()) -> iodata().
-whole(#{status := Status, headers := Headers} = Head, Body, Persistence) ->
+%% A response whose body is there; its length is told unless it is known already, or that
+%% of another body, which HEAD did not ask for.
+-spec whole(Method :: binary(), py_web:head(), binary(), persistence()) -> iodata().
+whole(Method, #{status := Status, headers := Headers} = Head, Body, Persistence) ->
     Length =
-        case has_length(Headers) orelse not has_body(Status) of
+        case Method =:= <<"HEAD">> orelse has_length(Headers) orelse not has_body(Status) of
             true -> [];
             false -> [<<"Content-Length: ">>, integer_to_binary(byte_size(Body)), <<"\r\n">>]
         end,
