@@ -12,7 +12,7 @@
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
 # python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
-# `pytest`, `dialyzer`, `xref`, `check-docs`, `check-examples`, `check-install`.
+# `pytest`, `web`, `dialyzer`, `xref`, `check-docs`, `check-examples`, `check-install`.
 
 PYTHON ?= python3
 REBAR3 ?= rebar3
@@ -31,7 +31,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench soak clean clean-native \
         fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest dialyzer xref check-docs check-examples check-install
+        warnings format ct pytest web dialyzer xref check-docs check-examples check-install
 
 all:
 	@tools/install build
@@ -99,6 +99,11 @@ ct: all
 # For another Python: make pytest PYTHON=python3.13 OUT=_build/python3.13
 pytest: extension
 	@tools/pytest '$(PYTHON)' '$(OUT)' $(ARGS)
+
+# Flask, Django and Starlette behind the upload server, beside gunicorn and uvicorn.  Where
+# python3 lacks them: make web PYTHON=/usr/bin/python3
+web: all
+	@tools/pytest '$(PYTHON)' '$(OUT)' $(or $(ARGS),test/web)
 
 dialyzer: all
 	@$(REBAR) dialyzer

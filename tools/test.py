@@ -17,6 +17,7 @@ import time
 VERSIONS = ["3.11", "3.12", "3.13"]
 # Where the Python of the system is, which may have a NumPy that others lack.
 SYSTEM_PYTHON = "/usr/bin/python3"
+WEB_PACKAGES = "django, flask, gunicorn, multipart, starlette, uvicorn"
 PART_SECONDS = 1500
 TOTAL_FILE = "_build/test/total"
 
@@ -298,6 +299,21 @@ def common_test(name, python, tree):
         )
 
 
+def web_part(main):
+    """On the Python that the packages belong to."""
+    command = make("web")
+    python = main
+    if output_of(main, "-c", f"import {WEB_PACKAGES}") is None:
+        python = SYSTEM_PYTHON
+        tree = "_build/python-" + python.strip("/").replace("/", "-") + "/tree"
+        command = ["tools/in-copy", tree, *make("web", f"PYTHON={python}")]
+    if output_of(python, "-c", f"import pytest, {WEB_PACKAGES}") is None:
+        return Skipped("web", f"{python} lacks one of {WEB_PACKAGES}")
+    if output_of(*"curl --version".split()) is None:
+        return Skipped("web", "curl (not found)")
+    return Part("web", command)
+
+
 def parts(main):
     yield Part("warnings", make("warnings"))
     if output_of("clang-format", "--version"):
@@ -307,6 +323,7 @@ def parts(main):
     yield Part("stream", make("-k", "-C", "test/stream", "check"))
     yield Part("fuzz", make("-k", "-j2", "fuzz"))
     yield from python_parts(main)
+    yield web_part(main)
     yield Sanitised("sanitize address", make("sanitize-address"))
     yield Sanitised("sanitize thread", make("sanitize-thread"))
     yield Part("dialyzer", make("dialyzer"))
