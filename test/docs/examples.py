@@ -168,6 +168,7 @@ def main():
             print(f"skipped  examples/{name}/run: {what} (not found)", flush=True)
             skipped += 1
     typed = [path for name in EXPECTED for path in (ROOT / "examples" / name).glob("*.py")]
+    typed.append(ROOT / "examples/upload_server/app/upload_app.py")
     for source in [*typed, ROOT / "test/docs/typed.py"]:
         what = f"{source.relative_to(ROOT)}: mypy --strict"
         if mypy_python():
