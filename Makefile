@@ -8,6 +8,7 @@
 #   make fuzz        libFuzzer on stream, channel and terms (FUZZ_SECONDS=60 each)
 #   make sanitize    the library in a real node under the sanitisers
 #   make soak        mixed load for SOAK_MINUTES=60, with a plot of memory and threads
+#   make io-stack    CPython's own tests of readers, over buffers
 #   make clean       remove what was built
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
@@ -31,7 +32,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench soak clean clean-native \
         fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest web dialyzer xref check-docs check-examples check-install
+        warnings format ct pytest io-stack web dialyzer xref check-docs check-examples check-install
 
 all:
 	@tools/install build
@@ -99,6 +100,10 @@ ct: all
 # For another Python: make pytest PYTHON=python3.13 OUT=_build/python3.13
 pytest: extension
 	@tools/pytest '$(PYTHON)' '$(OUT)' $(ARGS)
+
+# CPython's own tests of input and output, over buffers.  Python and OUT as for pytest.
+io-stack: extension
+	@test/io_stack/run '$(PYTHON)' '$(OUT)' $(ARGS)
 
 # Flask, Django and Starlette behind the upload server, beside gunicorn and uvicorn.  Where
 # python3 lacks them: make web PYTHON=/usr/bin/python3
