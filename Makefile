@@ -32,7 +32,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo test bench soak clean clean-native \
         fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest io-stack web dialyzer xref check-docs check-examples check-install
+        warnings format ct pytest io-stack io-stack-node web dialyzer xref check-docs check-examples check-install
 
 all:
 	@tools/install build
@@ -103,7 +103,10 @@ pytest: extension
 
 # CPython's own tests of input and output, over buffers.  Python and OUT as for pytest.
 io-stack: extension
-	@test/io_stack/run '$(PYTHON)' '$(OUT)' $(ARGS)
+	@test/io_stack/run plain '$(PYTHON)' '$(OUT)' $(ARGS)
+
+io-stack-node: all
+	@test/io_stack/run node $(ARGS)
 
 # Flask, Django and Starlette behind the upload server, beside gunicorn and uvicorn.  Where
 # python3 lacks them: make web PYTHON=/usr/bin/python3

@@ -261,6 +261,8 @@ def usable(label, name):
 def python_parts(main):
     yield Part("pytest", make("pytest"))
     yield from common_test("Common Test", main, None)
+    yield from io_stack("io stack", main, make("io-stack"))
+    yield from io_stack("io stack in a node", main, make("io-stack-node"))
     for label, python, reason in other_pythons(main):
         if python is None:
             yield Skipped(f"Python {label}", reason)
@@ -270,6 +272,15 @@ def python_parts(main):
             f"pytest on {label}", make("pytest", f"PYTHON={python}", f"OUT={out}")
         )
         yield from common_test(f"Common Test on {label}", python, out + "/tree")
+        command = make("io-stack", f"PYTHON={python}", f"OUT={out}")
+        yield from io_stack(f"io stack on {label}", python, command)
+
+
+def io_stack(name, python, command):
+    if output_of(python, "-c", "import test.test_io") is None:
+        yield Skipped(name, f"the tests of CPython for {python} (not found)")
+    else:
+        yield Part(name, command)
 
 
 def out_of(label):

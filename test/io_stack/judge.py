@@ -19,6 +19,11 @@ from suites import BUFFERED, SUITES, Suite
 #: A test that is not done by then ends the run, with the stacks of all threads.
 DEADLINE_SECONDS = 60
 
+def deadline():
+    """From now on, for a test or for what a class sets up."""
+    faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)
+
+
 class Row(NamedTuple):
     """A class of tests, and how it reads."""
 
@@ -56,7 +61,7 @@ class Result(unittest.TestResult):
         self.errors_now, self.skip_now = [], None
         self.guard.reasons = set()
         self.made_before = self.feed.made
-        faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)
+        deadline()
         self.stack = ExitStack()
         for name, replaced in self.patches.modules.items():
             names = vars(importlib.import_module(name))
@@ -67,7 +72,7 @@ class Result(unittest.TestResult):
 
     def stopTest(self, test):
         self.stack.close()
-        faulthandler.cancel_dump_traceback_later()
+        deadline()
         self.outcomes.append(self.judged(test._testMethodName))
         self.errors_now = None
         super().stopTest(test)
@@ -173,7 +178,9 @@ def run_row(suite, module, row: Row, arrival: Arrival, maker, pattern="*"):
                     result.outcome(name, "excused", (limits.NO_STREAM,))
                 )
         tests = [test for test in tests if not makes_no_buffer(row, arrival, test)]
+    deadline()
     unittest.TestSuite(tests).run(result)
+    faulthandler.cancel_dump_traceback_later()
     return result.outcomes
 
 

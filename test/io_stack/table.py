@@ -3,6 +3,7 @@ and the reasons between `reasons:begin` and `reasons:end`."""
 
 import difflib
 import pathlib
+import platform
 import re
 from collections import Counter
 
@@ -11,6 +12,7 @@ from feeds import ARRIVALS
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/io-stack.md"
 SKIPPED = "skipped"
+VERSION = r"The table is that of Python (\d+\.\d+\.\d+)"
 VARIANT = re.compile(r"^(C|Py|Gzip|Bz2|Bzip2|Lzma|Stored|Deflate|TestC|TestPy)(?=[A-Z])")
 
 
@@ -27,7 +29,13 @@ def write(outcomes):
     PAGE.write_text(filled(before, outcomes), encoding="utf-8")
 
 
+def version():
+    """Of the Python that the table is of."""
+    return re.search(VERSION, PAGE.read_text(encoding="utf-8"))[1]
+
+
 def filled(page, outcomes):
+    page = re.sub(VERSION, f"The table is that of Python {platform.python_version()}", page)
     page = replaced(page, "classes", class_table(outcomes))
     return replaced(page, "reasons", reason_table(outcomes))
 
