@@ -180,7 +180,7 @@ test_unit_channel_wait_told_too_late(void)
     for (int interruptible = 0; interruptible < 2; interruptible++) {
         channel *c = channel_of(1);
         struct channel_sleeper sleeper;
-        channel_want want = want_for(interruptible ? STREAM_FOREVER : 50 * MS, NULL);
+        channel_want want = want_for(interruptible ? STREAM_FOREVER : 1000 * MS, NULL);
         want.interruptible = interruptible == 1;
         start_channel_want(&sleeper, c, IN, NULL, &want);
         await_receivers(c, IN, 1);
