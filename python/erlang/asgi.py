@@ -137,7 +137,9 @@ def _start(app, scope, connection):
 
 
 def _cancel_later(task):
-    asyncio.get_running_loop().call_later(GRACE, task.cancel)
+    late = asyncio.get_running_loop().call_later(GRACE, task.cancel)
+    # It would hold what the application leaves.
+    task.add_done_callback(lambda _: late.cancel())
 
 
 def _wants_websocket(scope):
