@@ -1,6 +1,7 @@
 """An ordinary Starlette application that takes uploads."""
 
 import asyncio
+import gc
 import hashlib
 from contextlib import asynccontextmanager
 
@@ -73,6 +74,11 @@ async def read_and_wait(request):
         async for piece in request.stream():
             record.add(piece)
         await _until_disconnected(request)
+
+
+def collect(request):
+    """What is left of a stream that nobody reads any more is closed when it is collected."""
+    return JSONResponse(gc.collect() >= 0)
 
 
 def record(request):
@@ -176,6 +182,7 @@ app = Starlette(
         Route("/whole", whole, methods=["POST"]),
         Route("/ignore", ignore, methods=["POST"]),
         Route("/read-and-wait", read_and_wait, methods=["POST"]),
+        Route("/collect", collect),
         Route("/record", record),
         Route("/request", seen_request),
         Route("/request/{rest:path}", seen_request),
