@@ -17,12 +17,14 @@
 }).
 
 -spec start_link(binary(), py_web:app_options(), timeout()) -> {ok, pid()} | {error, term()}.
+start_link(Target, #{name := Name} = Options, Timeout) ->
+    gen_server:start_link({local, Name}, ?MODULE, {Target, Options, Timeout}, []);
 start_link(Target, Options, Timeout) ->
     gen_server:start_link(?MODULE, {Target, Options, Timeout}, []).
 
--spec app(pid()) -> py_web:app().
-app(Pid) ->
-    gen_server:call(Pid, app, infinity).
+-spec app(pid() | atom()) -> py_web:app().
+app(Process) ->
+    gen_server:call(Process, app, infinity).
 
 -spec init({binary(), py_web:app_options(), timeout()}) -> {ok, #state{}} | {stop, term()}.
 init({Target, Options, Timeout}) ->

@@ -28,7 +28,9 @@
 -export_type([app/0, app_options/0, request/0, options/0, exchange/0, event/0, head/0]).
 
 -type app() :: #{interface := wsgi | asgi, target := binary()}.
--type app_options() :: #{interface => auto | wsgi | asgi, timeout => timeout()}.
+-type app_options() :: #{
+    interface => auto | wsgi | asgi, timeout => timeout(), name => atom()
+}.
 -type address() :: {Host :: binary(), Port :: inet:port_number()}.
 -type request() :: #{
     method := binary(),
@@ -88,7 +90,8 @@ load(Target) ->
 %% settings `python_path' and `venv'.
 %%
 %% Options: `interface' (default `auto': `asgi' when the application is a coroutine
-%% function, else `wsgi'), `timeout' (milliseconds for the import, default 60000).
+%% function, else `wsgi'), `timeout' (milliseconds for the import, default 60000), `name'
+%% (of the process of {@link start_link/2}, default none).
 %%
 %% `{error, {Type, Message, Traceback}}': the import failed.  An ASGI application that is
 %% only loaded has no lifespan: {@link start_link/2} gives it one.
@@ -117,8 +120,8 @@ start_link(Target) ->
 %% @doc A process, for a supervisor, that stands for a loaded application: with the startup
 %% of an ASGI application done, and its shutdown done when the process ends.  The
 %% arguments and errors are those of {@link load/2}; the `timeout' bounds the startup and
-%% the shutdown as well.  It restarts nothing by itself: it ends when the lifespan of
-%% the application does, or erlpy stops.
+%% the shutdown as well, and `name' is registered for {@link app/1}.  It restarts nothing by
+%% itself: it ends when the lifespan of the application does, or erlpy stops.
 -spec start_link(unicode:chardata(), app_options()) -> {ok, pid()} | {error, term()}.
 start_link(Target, Options) ->
     Who = {start_link, [Target, Options]},
@@ -127,14 +130,14 @@ start_link(Target, Options) ->
     erlpy_web_app:start_link(Name, Options, maps:get(timeout, Options, ?LOAD_TIMEOUT)).
 
 %% @doc The application that a process of {@link start_link/2} stands for.
--spec app(pid()) -> app().
-app(Pid) ->
-    erlpy_web_app:app(Pid).
+-spec app(pid() | atom()) -> app().
+app(Process) ->
+    erlpy_web_app:app(Process).
 
 %% @doc Ends the process of {@link start_link/2}, after the shutdown of its application.
--spec stop(pid()) -> ok.
-stop(Pid) ->
-    gen_server:stop(Pid).
+-spec stop(pid() | atom()) -> ok.
+stop(Process) ->
+    gen_server:stop(Process).
 
 target(Target, Who) ->
     try unicode:characters_to_binary(Target) of
@@ -150,6 +153,7 @@ bad_target(Target, Who) ->
 
 is_app_option(interface, Value) -> lists:member(Value, [auto, wsgi, asgi]);
 is_app_option(timeout, Value) -> ?IS_TIMEOUT(Value);
+is_app_option(name, Value) -> is_atom(Value) andalso Value =/= undefined;
 is_app_option(_Name, _Value) -> unknown.
 
 %% ---- Exchanges --------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def make_scope(request, state=None):
     raw_path = octets(field(request, "raw_path"))
     scope = {
         "type": "http",
-        "asgi": _VERSIONS,
+        "asgi": _VERSIONS.copy(),
         "http_version": _text(request.get("http_version", "1.1")),
         "method": _text(field(request, "method")),
         "scheme": _text(request.get("scheme", "http")),
@@ -291,7 +291,7 @@ async def lifespan(app, channel):
     shutdown has failed.  Requests get a copy of the state that the startup left.
     """
     state = {}
-    scope = {"type": "lifespan", "asgi": _LIFESPAN_VERSIONS, "state": state}
+    scope = {"type": "lifespan", "asgi": _LIFESPAN_VERSIONS.copy(), "state": state}
     life = _Lifespan()
     task = _start(application(app), scope, life)
     try:

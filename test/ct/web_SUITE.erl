@@ -23,7 +23,7 @@ all() ->
      caller_dies, caller_dies_while_it_computes, caller_dies_while_it_streams,
      cancel_at_any_time, timeout_then_more,
      stop_ends_it, many_wait_beside_one, asgi_disconnect,
-     lifespan, lifespan_ends_with_its_owner, lifespan_that_fails, lifespan_and_stop, no_lifespan,
+     lifespan, application_by_name, lifespan_ends_with_its_owner, lifespan_that_fails, lifespan_and_stop, no_lifespan,
      bad_arguments, not_started].
 
 init_per_suite(Config) ->
@@ -374,6 +374,13 @@ lifespan(_Config) ->
     {200, _, <<"from the startup">>} = response(Exchange),
     ok = py_web:stop(Pid),
     none = told(shutdown).
+
+application_by_name(_Config) ->
+    {ok, Pid} = py_web:start_link("ct_web:digest", #{name => web_test_app}),
+    {error, {already_started, Pid}} = py_web:start_link("ct_web:digest", #{name => web_test_app}),
+    #{interface := wsgi} = py_web:app(web_test_app),
+    ok = py_web:stop(web_test_app),
+    badarg(py_web, start_link, ["ct_web:digest", #{name => undefined}], 2).
 
 lifespan_ends_with_its_owner(_Config) ->
     {ok, Pid} = py_web:start_link("ct_web:life"),

@@ -79,6 +79,12 @@ def test_scope_of_a_bare_request():
     }
 
 
+def test_a_scope_is_of_one_request():
+    first, second = scope_of(), scope_of()
+    first["asgi"]["version"] = "changed"
+    assert second["asgi"]["version"] == "3.0" == scope_of()["asgi"]["version"]
+
+
 def test_scope_of_a_full_request():
     scope = scope_of(
         method="PUT",
