@@ -38,10 +38,10 @@ def stream_tests():
 def is_there(name, suite):
     if name.endswith(".md"):
         return (ROOT / name).exists()
+    if name.endswith(".py"):
+        return any((ROOT / "test" / room / name).exists() for room in ("python", "web"))
     if suite == "web_glue":
         return name in requests()
-    if name.endswith(".py"):
-        return (ROOT / "test/python" / name).exists()
     if name.endswith("_SUITE"):
         return bool(cases_of(name))
     if COMMAND.match(name) or fnmatch.filter(stream_tests(), name):
