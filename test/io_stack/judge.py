@@ -71,6 +71,8 @@ class Result(unittest.TestResult):
             self.stack.enter_context(mock.patch.dict(names, here))
 
     def stopTest(self, test):
+        if self.errors_now is None:  # skipped and not started, as in Python 3.12.1
+            return
         self.stack.close()
         deadline()
         self.outcomes.append(self.judged(test._testMethodName))
@@ -115,6 +117,12 @@ class Result(unittest.TestResult):
         if self.errors_now is None:
             self.outcomes.append(self.outcome(str(test), "skipped", (), reason))
         self.skip_now = reason
+
+    def addExpectedFailure(self, test, err):
+        self.skip_now = "fails in CPython too"
+
+    def addUnexpectedSuccess(self, test):
+        self.errors_now.append(("succeeds, where CPython says it fails", ""))
 
 
 def module_of(suite: Suite):

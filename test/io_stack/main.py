@@ -9,11 +9,13 @@ Python; with --write-docs it writes them there instead.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import platform
 import sys
 from collections import Counter
+from tempfile import TemporaryDirectory
 
 from feeds import node_buffer, plain_buffer
 
@@ -31,10 +33,8 @@ def run(words, maker) -> int:
     chosen = arguments(words)
     # With NumPy some tests do more: the counts shall not depend on it.
     sys.modules["numpy"] = None  # type: ignore[assignment]
-    # CPython's tests want a folder of their own.
-    from test.support import os_helper
-
-    with os_helper.temp_cwd():
+    # CPython's tests write files in the folder in which they were imported.
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
         outcomes, absent = run_all(chosen, maker)
     failed = report(outcomes)
     for name in absent:
@@ -98,7 +98,7 @@ def documented(outcomes, write) -> int:
     if write:
         table.write(outcomes)
     elif table.version() != platform.python_version():
-        print(f"not compared with the table of docs/io-stack.md: Python {table.version()}")
+        print(f"not compared: docs/io-stack.md is of Python {table.version()}")
     elif wrong := table.differences(outcomes):
         print("FAILED docs/io-stack.md differs (--write-docs writes it):")
         print("\n".join(wrong))

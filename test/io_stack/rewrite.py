@@ -69,7 +69,8 @@ def rewritten(function, deviations, guard):
     new = names[function.__name__]
     # The guard is a default argument: the globals of the test stay its own.
     target = inspect.unwrap(new)
-    target.__kwdefaults__ = {**(target.__kwdefaults__ or {}), GUARD: wrapper.guards(guard)}
+    defaults = target.__kwdefaults__ or {}
+    target.__kwdefaults__ = {**defaults, GUARD: wrapper.guards(guard)}
     return new
 
 

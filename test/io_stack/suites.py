@@ -39,7 +39,7 @@ class Suite(NamedTuple):
 def for_test_io(stand_ins: StandIns, case: type) -> Patches:
     """The names that test_io keeps in its classes, for io and for _pyio.  A raw stream
     without data stays a mock where the class also needs one to write to."""
-    module = stand_ins.module = _pyio if case.__name__.startswith("Py") else io
+    stand_ins.module = _pyio if case.__name__.startswith("Py") else io
     reads_only = "BufferedReader" in case.__name__
     attributes: dict[str, Any] = {
         "open": stand_ins.open,
@@ -133,7 +133,8 @@ def for_json(stand_ins: StandIns, case: type) -> Patches:
 
 def for_pickle(stand_ins: StandIns, case: type) -> Patches:
     bytes_io = class_for(io.BytesIO, stand_ins.stream)
-    names = {"io": Like(io, BytesIO=bytes_io, open=stand_ins.open), "open": stand_ins.open}
+    like_io = Like(io, BytesIO=bytes_io, open=stand_ins.open)
+    names = {"io": like_io, "open": stand_ins.open}
     return Patches({}, {"test.test_pickle": names, "test.pickletester": names})
 
 

@@ -35,7 +35,8 @@ def version():
 
 
 def filled(page, outcomes):
-    page = re.sub(VERSION, f"The table is that of Python {platform.python_version()}", page)
+    named = f"The table is that of Python {platform.python_version()}"
+    page = re.sub(VERSION, named, page)
     page = replaced(page, "classes", class_table(outcomes))
     return replaced(page, "reasons", reason_table(outcomes))
 
@@ -143,4 +144,4 @@ def reason_table(outcomes):
     ]
     skipped = sum(outcome.verdict == "skipped" for outcome in outcomes)
     rows.append([SKIPPED, "CPython's own condition, such as memory", skipped, 0])
-    return markdown(["reason", "", "runs of tests", "runs but for statements"], rows)
+    return markdown(["reason", "the test ...", "tests", "statements"], rows)
