@@ -3,6 +3,8 @@
 #
 #   make             build (PYTHON=python3.12 make: against that Python)
 #   make demo        stream a real file into Python (FILE=path: one of yours)
+#   make serve       the upload page on http://127.0.0.1:8000/ (APP=module:app: any WSGI or
+#                    ASGI application; more in examples/upload_server/run)
 #   make test        every test
 #   make bench       the table of ratios
 #   make fuzz        libFuzzer on stream, channel and terms (FUZZ_SECONDS=60 each)
@@ -30,7 +32,7 @@ NATIVE = mkdir -p _build/c && \
 # The native part is there: rebar3's own hook need not look again.
 REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
-.PHONY: all native extension demo test bench soak clean clean-native \
+.PHONY: all native extension demo serve test bench soak clean clean-native \
         fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
         warnings format ct pytest io-stack io-stack-node web dialyzer xref check-docs check-examples check-install
 
@@ -49,6 +51,12 @@ demo:
 	@tools/install demo
 	+@QUIET=1 $(MAKE) --no-print-directory all
 	@examples/demo/run '$(FILE)'
+
+# Its options come from the environment, and from the command line through make.
+serve:
+	@tools/install serve
+	+@QUIET=1 $(MAKE) --no-print-directory all
+	@examples/upload_server/run
 
 test:
 	@tools/install test
