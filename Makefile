@@ -15,7 +15,8 @@
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
 # python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
-# `pytest`, `web`, `dialyzer`, `xref`, `check-docs`, `check-examples`, `check-install`.
+# `pytest`, `web`, `browser`,
+# `dialyzer`, `xref`, `check-docs`, `check-examples`, `check-install`.
 
 PYTHON ?= python3
 REBAR3 ?= rebar3
@@ -34,7 +35,8 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 
 .PHONY: all native extension demo serve test bench soak clean clean-native \
         fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest io-stack io-stack-node web dialyzer xref check-docs check-examples check-install
+        warnings format ct pytest io-stack io-stack-node web browser \
+        dialyzer xref check-docs check-examples check-install
 
 all:
 	@tools/install build
@@ -120,6 +122,10 @@ io-stack-node: all
 # python3 lacks them: make web PYTHON=/usr/bin/python3
 web: all
 	@tools/pytest '$(PYTHON)' '$(OUT)' $(or $(ARGS),test/web)
+
+# The upload page in Chromium, and what `make serve` prints.  Selenium is of Debian's Python.
+browser: all
+	@tools/pytest /usr/bin/python3 '$(OUT)' $(or $(ARGS),test/browser)
 
 dialyzer: all
 	@$(REBAR) dialyzer

@@ -8,6 +8,7 @@ when a part failed.
 import collections
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -325,6 +326,15 @@ def web_part(main):
     return Part("web", command)
 
 
+def browser_part():
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    if output_of(SYSTEM_PYTHON, "-c", "import pytest, selenium") is None:
+        missing.append(f"pytest and Selenium of {SYSTEM_PYTHON}")
+    if missing:
+        return Skipped("browser", f"{', '.join(missing)} (not found)")
+    return Part("browser", make("browser"))
+
+
 def parts(main):
     yield Part("warnings", make("warnings"))
     if output_of("clang-format", "--version"):
@@ -339,6 +349,7 @@ def parts(main):
     yield Sanitised("sanitize thread", make("sanitize-thread"))
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
+    yield browser_part()
     yield Part("docs", make("check-docs"))
     yield from system_examples(main)
     yield Part("install", make("check-install"))
