@@ -15,8 +15,8 @@
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
 # python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
-# `pytest`, `web`, `browser`,
-# `dialyzer`, `xref`, `check-docs`, `check-examples`, `check-install`.
+# `pytest`, `io-stack-node`, `web`, `browser`, `dialyzer`, `xref`, `check-docs`,
+# `check-examples`, `check-install`.
 
 PYTHON ?= python3
 REBAR3 ?= rebar3

@@ -1,5 +1,6 @@
 """The application of examples/upload_server, called as PEP 3333 says, with no server."""
 
+import gc
 import hashlib
 import io
 import json
@@ -28,6 +29,7 @@ OCTETS = "application/octet-stream"
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     yield
+    gc.collect()
     left = dict(upload_app._uploads)
     upload_app._uploads.clear()
     assert left == {}
@@ -236,7 +238,7 @@ def test_a_listener_that_goes_away_leaves_nothing():
     next(events)
     assert list(upload_app._uploads) == ["a"]
     events.close()
-    assert upload_app._uploads == {}
+    assert list(upload_app._uploads) == []
 
 
 def test_an_upload_that_never_begins(monkeypatch):
@@ -299,16 +301,35 @@ def test_a_client_that_goes_away_is_a_failure():
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(Cancelled(), "Cancelled"), (ValueError("no luck"), "no luck")]
+    ("error", "reason"),
+    [(Cancelled, "the handler was stopped"), (ValueError, "no luck")],
 )
 def test_a_handler_that_is_stopped_is_a_failure(error, reason):
     class Body(io.BytesIO):
         def read1(self, size=-1):
-            raise error
+            raise error("no luck")
 
     events = events_of()
     next(events)
-    with pytest.raises(type(error)):
+    with pytest.raises(error):
         request("POST", "/uploads/a", "", Body(), CONTENT_LENGTH="8", app=upload_app.application)
     event = decoded(list(events)[-1])
     assert (event["state"], event["reason"], event["result"]) == ("failed", reason, None)
+
+
+def test_a_handler_that_is_stopped_in_the_middle_of_its_failure(monkeypatch):
+    """The end of a client is an error of the body, and soon after a cancellation."""
+    fail, calls = upload_app.Upload.fail, []
+
+    def cancelled_at_first(upload, reason):
+        calls.append(reason)
+        if len(calls) == 1:
+            raise Cancelled
+        fail(upload, reason)
+
+    monkeypatch.setattr(upload_app.Upload, "fail", cancelled_at_first)
+    events = events_of()
+    next(events)
+    with pytest.raises(Cancelled):
+        post(io.BytesIO(b"half"), 8)
+    assert decoded(list(events)[-1])["state"] == "failed"

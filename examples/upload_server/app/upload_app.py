@@ -20,10 +20,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from queue import Empty, SimpleQueue
+from typing import Literal, TypedDict
 from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 HERE = Path(__file__).parent
@@ -87,12 +89,17 @@ class Event(TypedDict):
 
 
 class Upload:
-    """How one upload stands.  Its handler writes, the listeners read, under `changed`."""
+    """How one upload stands.  Its handler writes it, listeners read it.
+
+    A handler may be cancelled by an exception at any point.  So there is no Condition
+    here, nor an Event, which are Python code and would keep their lock then; locks and
+    SimpleQueue are C.
+    """
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.holders = 0  # under _lock
+        self.lock = threading.Lock()
         self.state: State = "waiting"
+        self.news: set[SimpleQueue[None]] = set()  # one a listener: the state has changed
         self.expected: int | None = None
         self.received = self.lines = 0
         self.began = self.ended = 0.0
@@ -103,42 +110,40 @@ class Upload:
 
     def begin(self, expected: int | None) -> bool:
         """False when it has begun already."""
-        with self.changed:
+        with self.lock:
             if self.state != "waiting":
                 return False
             self.began = time.monotonic()
             self.expected = expected
             self.memory_highest = None
             self.memory_before = self.sample_memory()
-            self._enter("receiving")
+            self.enter_locked("receiving")
             return True
 
     def advance(self, piece: bytes) -> None:
         lines = piece.count(b"\n")
-        with self.changed:
+        with self.lock:
             self.received += len(piece)
             self.lines += lines
 
     def finish(self, result: Result) -> None:
-        with self.changed:
+        with self.lock:
             self.result = result
-            self._enter("done")
+            self.enter_locked("done")
 
     def fail(self, reason: str) -> None:
-        with self.changed:
-            self.reason = reason
-            self._enter("failed")
+        """Only the first reason counts, and none once it is done."""
+        with self.lock:
+            if self.state not in ENDED:
+                self.reason = reason
+                self.enter_locked("failed")
 
-    def _enter(self, state: State) -> None:
-        self.state = state
+    def enter_locked(self, state: State) -> None:
         if state in ENDED:
             self.ended = time.monotonic()
-        self.changed.notify_all()
-
-    def wait_for_news(self, known: State, seconds: float) -> None:
-        """Until the state is another, but not longer than that."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.state != known, seconds)
+        self.state = state
+        for listener in self.news:
+            listener.put(None)
 
     def seconds(self) -> float:
         if self.state == "waiting":
@@ -152,7 +157,7 @@ class Upload:
         return now
 
     def event(self, rate: "Rate") -> Event:
-        with self.changed:
+        with self.lock:
             memory = self.sample_memory()
             seconds = self.seconds()
             return {
@@ -196,24 +201,16 @@ def resident_bytes() -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-# ---- The uploads that somebody holds: their handler, and who listens to their events ----
+# ---- The uploads that a handler or a listener has ----
 
-_uploads: dict[str, Upload] = {}
-_lock = threading.Lock()
+_uploads: WeakValueDictionary[str, Upload] = WeakValueDictionary()
+_uploads_lock = threading.Lock()
 
 
-@contextmanager
-def held(upload_id: str) -> Iterator[Upload]:
-    with _lock:
-        upload = _uploads.setdefault(upload_id, Upload())
-        upload.holders += 1
-    try:
-        yield upload
-    finally:
-        with _lock:
-            upload.holders -= 1
-            if upload.holders == 0:
-                del _uploads[upload_id]
+def upload_of(upload_id: str) -> Upload:
+    """It is known by its id for as long as somebody has it."""
+    with _uploads_lock:
+        return _uploads.setdefault(upload_id, Upload())
 
 
 # ---- Receiving ----
@@ -307,20 +304,28 @@ def page(path: str) -> Answer:
 
 
 def receive(environ: WSGIEnvironment, upload_id: str) -> Answer:
-    with held(upload_id) as upload:
-        if not upload.begin(content_length(environ)):
-            return refused("409 Conflict", "An upload with this id is going on.")
-        try:
-            result = read_file(environ, upload)
-        except (OSError, Truncated) as error:
-            # The client has gone, or has sent less than it said: nobody's fault here.
-            upload.fail(str(error))
-            return refused("400 Bad Request", f"The file is not whole: {error}.")
-        except BaseException as error:
-            upload.fail(str(error) or type(error).__name__)
-            raise
-        upload.finish(result)
-        return as_json("200 OK", result)
+    upload = upload_of(upload_id)
+    if not upload.begin(content_length(environ)):
+        return refused("409 Conflict", "An upload with this id is going on.")
+    try:
+        return received(environ, upload)
+    finally:
+        # Whatever has stopped it, in the middle of fail() perhaps.
+        upload.fail("the handler was stopped")
+
+
+def received(environ: WSGIEnvironment, upload: Upload) -> Answer:
+    try:
+        result = read_file(environ, upload)
+    except (OSError, Truncated) as error:
+        # The client has gone, or has sent less than it said: nobody's fault here.
+        upload.fail(str(error))
+        return refused("400 Bad Request", f"The file is not whole: {error}.")
+    except Exception as error:
+        upload.fail(str(error) or type(error).__name__)
+        raise
+    upload.finish(result)
+    return as_json("200 OK", result)
 
 
 def listen(environ: WSGIEnvironment) -> Answer:
@@ -335,7 +340,11 @@ def events(upload_id: str) -> Iterator[bytes]:
     """How an upload stands, until it has ended; closed when the client has gone."""
     patience = time.monotonic() + BEGIN_SECONDS
     rate = Rate()
-    with held(upload_id) as upload:
+    upload = upload_of(upload_id)
+    news: SimpleQueue[None] = SimpleQueue()
+    try:
+        with upload.lock:
+            upload.news.add(news)
         while True:
             event = upload.event(rate)
             if event["state"] == "waiting" and time.monotonic() > patience:
@@ -343,7 +352,11 @@ def events(upload_id: str) -> Iterator[bytes]:
             yield f"data: {json.dumps(event)}\n\n".encode()
             if event["state"] in ENDED:
                 return
-            upload.wait_for_news(event["state"], EVENT_SECONDS)
+            with suppress(Empty):
+                news.get(timeout=EVENT_SECONDS)
+    finally:
+        with upload.lock:
+            upload.news.discard(news)
 
 
 # ---- Requests ----
