@@ -135,6 +135,8 @@ def test_ctrl_c_is_the_end(tmp_path, by_make):
         options = {}
     pid, terminal = pty.fork()
     if pid == 0:
+        # It may be ignored here, as in a job in the background.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.chdir(ROOT)
         os.execvpe(command[0], command, environment(**options))
     output = b""
