@@ -240,7 +240,7 @@ module(wsgi) -> 'erlang.wsgi';
 module(asgi) -> 'erlang.asgi'.
 
 new_body(#{body := Whole}, _Options) when Whole =/= none ->
-    case py_buffer:new(iolist_size(Whole)) of
+    case py_buffer:new(#{content_length => iolist_size(Whole), seekable => false}) of
         {ok, Buffer} ->
             ok = py_buffer:write(Buffer, Whole),
             ok = py_buffer:close(Buffer),

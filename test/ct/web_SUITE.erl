@@ -16,8 +16,8 @@ suite() ->
 
 all() ->
     [loads, names_of_no_application, app_options,
-     one_request, body_that_is_there, body_that_trickles, length_by_the_headers, no_body,
-     environ_of_a_request, streamed_response, many_pieces, large_pieces,
+     one_request, body_that_is_there, body_is_read_once, body_that_trickles,
+     length_by_the_headers, no_body, environ_of_a_request, streamed_response, many_pieces, large_pieces,
      application_fails, application_fails_late, end_of_a_response_waits_for_close,
      slow_client, body_that_fails, owner_of_a_body, body_too_large, spooled_body,
      caller_dies, caller_dies_while_it_computes, caller_dies_while_it_streams,
@@ -93,6 +93,13 @@ body_that_is_there(_Config) ->
          Empty = digest(<<>>),
          {200, _, Empty} = response(start(Target, Request#{body => <<>>}))
      end || Target <- ["ct_web:digest", "ct_web:async_digest"]].
+
+%% An application finds the same input, whether the body was there or came.
+body_is_read_once(_Config) ->
+    There = (post(0))#{body => <<"hello">>},
+    [{200, _, <<"False">>} = response(start("ct_web:seekable", Request))
+     || Request <- [There, post(5)]],
+    ok.
 
 body_that_trickles(_Config) ->
     Data = binary:copy(<<"0123456789">>, 100000),

@@ -34,6 +34,11 @@ def environ(environ, start_response):
     return [environ[environ["QUERY_STRING"]].encode("latin-1")]
 
 
+def seekable(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [str(environ["wsgi.input"].seekable()).encode()]
+
+
 def pieces(environ, start_response):
     start_response("200 OK", PLAIN)
     for number in range(int(environ["QUERY_STRING"])):
