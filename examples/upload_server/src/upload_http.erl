@@ -25,6 +25,8 @@
 %% Above so many bytes a body is read in large pieces.
 -define(LARGE_BODY, 65536).
 -define(RECEIVE_BYTES, 262144).
+%% Up to so many bytes of a body are looked for before Python is called.
+-define(SMALL_BODY, 16384).
 %% So much of a body that nobody wants is read, to keep the connection.
 -define(SMALL_REST, 65536).
 %% A handler that has answered by then is not watched for the end of its client.
@@ -77,15 +79,41 @@ exchange(Req, Length, #{app := App, exchange := ExchangeOptions}) ->
     Socket = mochiweb_request:get(socket, Req),
     ok = inet:setopts(Socket, [{send_timeout, ?IDLE_MS}, {send_timeout_close, true}]),
     ok = continue(Req, Socket),
-    Request = request(Req, Length),
+    Whole = whole(Req, Socket, Length),
+    Request = (request(Req, Length))#{body => Whole},
     Connection = self(),
     Responder = spawn_link(fun() ->
         respond(Connection, Socket, App, Request, ExchangeOptions, persistence(Req))
     end),
     receive
-        {Responder, body, none} -> watch(Socket, Responder, ?QUICK_MS);
-        {Responder, body, Body} -> upload(Req, Socket, Responder, Body, Length)
+        {Responder, body, Body} when Body =:= none; Whole =/= none ->
+            watch(Socket, Responder, ?QUICK_MS);
+        {Responder, body, Body} ->
+            upload(Req, Socket, Responder, Body, Length)
     end.
+
+%% A small body that has come goes with the request: Python need not wait for it.
+whole(Req, Socket, Length) when is_integer(Length), Length > 0, Length =< ?SMALL_BODY ->
+    case gen_tcp:recv(Socket, 0, 0) of
+        {ok, Data} ->
+            %% MochiWeb is to know that it was read.
+            ok = gen_tcp:unrecv(Socket, Data),
+            case byte_size(Data) >= Length of
+                true -> receive_whole(Req, Socket, Length);
+                false -> none
+            end;
+        {error, timeout} ->
+            none;
+        {error, _} ->
+            exit({shutdown, client_gone})
+    end;
+whole(_Req, _Socket, _Length) ->
+    none.
+
+receive_whole(Req, Socket, Length) ->
+    {Data, Next} = split(mochiweb_request:recv(0, ?IDLE_MS, Req), Length),
+    ok = push_back(Socket, Next),
+    Data.
 
 %% At once, which is the simplest of what PEP 3333 allows.
 continue(Req, Socket) ->
