@@ -68,7 +68,7 @@ def make_scope(request, state=None):
         "http_version": _text(request.get("http_version", "1.1")),
         "method": _text(field(request, "method")),
         "scheme": _text(request.get("scheme", "http")),
-        "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
+        "path": _decoded(raw_path),
         "raw_path": raw_path,
         "query_string": octets(request.get("query_string", "")),
         "root_path": _text(request.get("script_name", "")),
@@ -83,8 +83,13 @@ def make_scope(request, state=None):
     return scope
 
 
+def _decoded(raw_path):
+    path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+    return path.decode("utf-8", "replace")
+
+
 def _text(text):
-    return octets(text).decode("utf-8", "replace")
+    return text if type(text) is str else bytes(text).decode("utf-8", "replace")
 
 
 def _address(pair):
