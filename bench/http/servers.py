@@ -63,7 +63,10 @@ def servers(checkouts):
         *(Server(name, "flask", _erlpy(folder, "flask_app:app")) for name, folder in checkouts),
         Server("gunicorn, 1 worker", "flask", _gunicorn(1)),
         Server("gunicorn, 2 workers", "flask", _gunicorn(2)),
-        *(Server(name, "starlette", _erlpy(folder, "starlette_app:app")) for name, folder in checkouts),
+        *(
+            Server(name, "starlette", _erlpy(folder, "starlette_app:app"))
+            for name, folder in checkouts
+        ),
         Server("uvicorn, 1 worker", "starlette", _uvicorn(1)),
         Server("uvicorn, 2 workers", "starlette", _uvicorn(2)),
     ]
