@@ -71,6 +71,8 @@ def raises_late(environ, start_response):
 
 
 class Endless:
+    latest = 0  # how many pieces the latest response has made
+
     def __init__(self):
         self.made = 0
 
@@ -79,6 +81,7 @@ class Endless:
 
     def __next__(self):
         self.made += 1
+        Endless.latest = self.made
         return b"x" * 1000
 
     def close(self):
@@ -180,6 +183,7 @@ async def async_endless(scope, receive, send):
     try:
         while True:
             made += 1
+            Endless.latest = made
             await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
     except OSError:
         tell("closed", made)
