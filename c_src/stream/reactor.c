@@ -1,0 +1,574 @@
+/*
+ * reactor.c: what is new of the connections, and the thread that waits for it.
+ */
+#include "reactor.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "reactor_internal.h"
+
+/* So many are tried again for as long as the thread spins; the host watches more. */
+#define MANY_HOT 8
+/* Of so many connections the news are taken at a time; each may make three events. */
+#define MOST_NEWS     (REACTOR_BATCH / 4)
+#define ADDRESS_ALIGN ((size_t)16)
+
+/* ---- Life ---- */
+
+reactor *
+reactor_new(uint64_t max_connections)
+{
+    reactor *r = stream__alloc(sizeof *r);
+    if (r == NULL) {
+        return NULL;
+    }
+    memset(r, 0, sizeof *r);
+    atomic_init(&r->refs, 1);
+    platform_lock_init(&r->lock);
+    platform_event_init(&r->wake);
+    r->max = max_connections;
+    return r;
+}
+
+reactor *
+reactor_share(reactor *r)
+{
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    return r;
+}
+
+void
+reactor_release(reactor *r)
+{
+    if (r == NULL ||
+        atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    if (r->block != NULL) {
+        stream__segment_unpin(r->block);
+    }
+    platform_event_destroy(&r->wake);
+    platform_lock_destroy(&r->lock);
+    stream__free(r);
+}
+
+void
+reactor_get_info(reactor *r, reactor_info *info)
+{
+    platform_lock_take(&r->lock);
+    info->active = r->active;
+    info->total = r->total;
+    platform_unlock(&r->lock);
+    info->max = r->max;
+    info->bytes_in = atomic_load_explicit(&r->bytes_in, memory_order_relaxed);
+    info->bytes_out = atomic_load_explicit(&r->bytes_out, memory_order_relaxed);
+}
+
+/* ---- News ---- */
+
+static void
+queue_locked(reactor *r, connection *c, unsigned news)
+{
+    c->news |= news;
+    if (c->queued) {
+        return;
+    }
+    c->queued = true;
+    c->next_news = NULL;
+    *(r->last_news != NULL ? &r->last_news->next_news : &r->news) = c;
+    r->last_news = c;
+}
+
+/* Sets the event at most once for each time that the thread waits. */
+static void
+wake(reactor *r)
+{
+    if (atomic_exchange(&r->waits, false)) {
+        platform_event_set(&r->wake);
+    }
+}
+
+static void
+tell(connection *c, unsigned news)
+{
+    reactor *r = c->home;
+    platform_lock_take(&r->lock);
+    if (c->open) {
+        queue_locked(r, c, news);
+    }
+    atomic_store(&r->has_news, r->news != NULL);
+    platform_unlock(&r->lock);
+    wake(r);
+}
+
+void
+connection_ready(connection *c, int event)
+{
+    tell(c, event == REACTOR_READABLE ? NEWS_READABLE : NEWS_WRITABLE);
+}
+
+void
+connection_signal(connection *c)
+{
+    tell(c, NEWS_SIGNAL);
+}
+
+reactor_added
+reactor_add(reactor *r, connection *c)
+{
+    reactor_added result = REACTOR_ADDED;
+    c->home = reactor_share(r);
+    c->host->share(c);
+    platform_lock_take(&r->lock);
+    if (r->closed) {
+        result = REACTOR_IS_CLOSED;
+    } else if (r->active >= r->max) {
+        result = REACTOR_FULL;
+    } else {
+        c->open = true;
+        c->prev = NULL;
+        c->next = r->first;
+        if (c->next != NULL) {
+            c->next->prev = c;
+        }
+        r->first = c;
+        r->active++;
+        r->total++;
+        queue_locked(r, c, NEWS_OPENED);
+        atomic_store(&r->has_news, true);
+    }
+    platform_unlock(&r->lock);
+    if (result == REACTOR_ADDED) {
+        wake(r);
+    } else {
+        c->host->release(c);
+    }
+    return result;
+}
+
+static void
+unqueue_locked(reactor *r, connection *c)
+{
+    connection **at = &r->news, *before = NULL;
+    while (*at != c) {
+        before = *at;
+        at = &before->next_news;
+    }
+    *at = c->next_news;
+    if (r->last_news == c) {
+        r->last_news = before;
+    }
+    c->queued = false;
+}
+
+bool
+reactor__remove(connection *c)
+{
+    reactor *r = c->home;
+    platform_lock_take(&r->lock);
+    bool open = c->open;
+    if (open) {
+        c->open = false;
+        r->active--;
+        *(c->prev != NULL ? &c->prev->next : &r->first) = c->next;
+        if (c->next != NULL) {
+            c->next->prev = c->prev;
+        }
+        if (c->queued) {
+            unqueue_locked(r, c);
+        }
+    }
+    platform_unlock(&r->lock);
+    return open;
+}
+
+void
+reactor_close(reactor *r)
+{
+    platform_lock_take(&r->lock);
+    r->closed = true;
+    platform_unlock(&r->lock);
+    wake(r);
+}
+
+bool
+reactor_close_one(reactor *r)
+{
+    platform_lock_take(&r->lock);
+    connection *c = r->first;
+    if (c != NULL) {
+        c->host->share(c);
+    }
+    platform_unlock(&r->lock);
+    if (c == NULL) {
+        return false;
+    }
+    connection_close(c);
+    c->host->release(c);
+    return true;
+}
+
+void
+reactor_leave(reactor *r)
+{
+    reactor_close(r);
+    while (reactor_close_one(r)) {
+    }
+    while (r->hot != NULL) {
+        connection *c = r->hot;
+        r->hot = c->next_hot;
+        c->hot = false;
+        c->host->release(c);
+    }
+}
+
+/* ---- The block that is read into ---- */
+
+static bool
+make_room(reactor *r)
+{
+    stream_segment *block = r->block;
+    if (block != NULL && atomic_load(&block->refs) == 1) {
+        r->used = 0;
+    } else if (block != NULL && REACTOR_BLOCK_BYTES - r->used < REACTOR_LEAST_BYTES) {
+        stream__segment_unpin(block);
+        r->block = NULL;
+    }
+    if (r->block == NULL) {
+        r->block = stream__segment_new(NULL, REACTOR_BLOCK_BYTES);
+        r->used = 0;
+    }
+    return r->block != NULL;
+}
+
+void
+reactor_unpin(stream_segment *segment)
+{
+    if (segment != NULL) {
+        stream__segment_unpin(segment);
+    }
+}
+
+/* ---- Batches ---- */
+
+typedef struct batch {
+    reactor *r;
+    reactor_event *events;
+    unsigned count;
+} batch;
+
+static bool
+has_place(const batch *b)
+{
+    return b->count < REACTOR_BATCH &&
+           REACTOR_BLOCK_BYTES - b->r->used >= REACTOR_LEAST_BYTES;
+}
+
+static reactor_event *
+add_event(batch *b, connection *c, reactor_event_kind kind, int error)
+{
+    reactor_event *event = &b->events[b->count++];
+    event->connection = c;
+    event->kind = kind;
+    event->error = error;
+    event->data = NULL;
+    event->size = 0;
+    event->segment = NULL;
+    event->address = NULL;
+    event->address_size = 0;
+    c->host->share(c);
+    return event;
+}
+
+void
+reactor__heat(connection *c)
+{
+    reactor *r = c->home;
+    if (!c->hot && !(c->watched & REACTOR_READABLE)) {
+        c->host->share(c);
+        c->hot = true;
+        c->next_hot = r->hot;
+        r->hot = c;
+    }
+}
+
+static void
+add_data(batch *b, connection *c, const uint8_t *data, size_t size)
+{
+    reactor_event *event = add_event(b, c, REACTOR_DATA, 0);
+    event->data = data;
+    event->size = size;
+    event->segment = b->r->block;
+    stream__segment_pin(b->r->block);
+    atomic_fetch_add_explicit(&b->r->bytes_in, size, memory_order_relaxed);
+}
+
+static void
+add_failure(batch *b, connection *c, int error)
+{
+    c->reading = c->datagrams && c->reading;
+    add_event(b, c, REACTOR_FAILED, error);
+}
+
+/* The address is kept in the block, before the bytes. */
+static bool
+read_datagram(batch *b, connection *c)
+{
+    reactor *r = b->r;
+    uint8_t *room = stream__segment_room(r->block, r->block->bytes + r->used);
+    struct sockaddr_storage address;
+    socklen_t address_size = sizeof address;
+    size_t size = REACTOR_BLOCK_BYTES - r->used - sizeof address;
+    int error =
+        connection__receive(c, room + sizeof address, &size, &address, &address_size);
+    if (error == EAGAIN) {
+        return false;
+    }
+    if (error != 0) {
+        add_failure(b, c, error);
+        return true;
+    }
+    memcpy(room, &address, sizeof address);
+    add_data(b, c, room + sizeof address, size);
+    b->events[b->count - 1].address = (const struct sockaddr *)(const void *)room;
+    b->events[b->count - 1].address_size = address_size;
+    r->used += (sizeof address + size + ADDRESS_ALIGN - 1) & ~(ADDRESS_ALIGN - 1);
+    return true;
+}
+
+static bool
+read_bytes(batch *b, connection *c)
+{
+    reactor *r = b->r;
+    uint8_t *room = stream__segment_room(r->block, r->block->bytes + r->used);
+    size_t size = REACTOR_BLOCK_BYTES - r->used;
+    int error = connection__receive(c, room, &size, NULL, NULL);
+    if (error == EAGAIN) {
+        return false;
+    }
+    if (error != 0) {
+        add_failure(b, c, error);
+    } else if (size == 0) {
+        c->reading = false;
+        c->ended = true;
+        add_event(b, c, REACTOR_END, 0);
+    } else {
+        add_data(b, c, room, size);
+        r->used += (size + ADDRESS_ALIGN - 1) & ~(ADDRESS_ALIGN - 1);
+    }
+    return true;
+}
+
+static void
+watch(batch *b, connection *c)
+{
+    int error = connection__watch(c, REACTOR_READABLE);
+    if (error != 0) {
+        c->reading = false;
+        add_event(b, c, REACTOR_FAILED, error);
+    }
+}
+
+/* True: it stays in the list.  `quiet` counts those that had nothing and were kept. */
+static bool
+try_one(batch *b, connection *c, bool keep, unsigned *quiet)
+{
+    if (!c->reading || !connection_is_open(c)) {
+        return false;
+    }
+    if (!has_place(b)) {
+        return true;
+    }
+    if (c->datagrams ? read_datagram(b, c) : read_bytes(b, c)) {
+        return c->reading;
+    }
+    if (keep && *quiet < MANY_HOT) {
+        ++*quiet;
+        return true;
+    }
+    watch(b, c);
+    return false;
+}
+
+/* Those that were read from, once more.  What has nothing is kept in the list while the
+ * thread may spin for it, else it is watched. */
+static void
+try_hot(batch *b, bool keep)
+{
+    connection *c = b->r->hot, *kept = NULL;
+    unsigned quiet = 0;
+    while (c != NULL) {
+        connection *next = c->next_hot;
+        if (try_one(b, c, keep, &quiet)) {
+            c->next_hot = kept;
+            kept = c;
+        } else {
+            c->hot = false;
+            c->host->release(c);
+        }
+        c = next;
+    }
+    b->r->hot = kept;
+}
+
+typedef struct taken_news {
+    connection *connection;
+    unsigned news;
+} taken_news;
+
+static unsigned
+take_news(reactor *r, unsigned most, taken_news *taken)
+{
+    unsigned count = 0;
+    platform_lock_take(&r->lock);
+    while (r->news != NULL && count < most) {
+        connection *c = r->news;
+        r->news = c->next_news;
+        taken[count++] = (taken_news){c, c->news};
+        c->host->share(c);
+        c->news = 0;
+        c->queued = false;
+    }
+    if (r->news == NULL) {
+        r->last_news = NULL;
+    }
+    atomic_store(&r->has_news, r->news != NULL);
+    platform_unlock(&r->lock);
+    return count;
+}
+
+static void
+add_news(batch *b, connection *c, unsigned news)
+{
+    if (news & NEWS_READABLE) {
+        c->watched &= ~(unsigned)REACTOR_READABLE;
+        if (c->reading) {
+            reactor__heat(c);
+        }
+    }
+    if (news & NEWS_WRITABLE) {
+        c->watched &= ~(unsigned)REACTOR_WRITABLE;
+        add_event(b, c, REACTOR_ROOM, 0);
+    }
+    if (news & NEWS_OPENED) {
+        add_event(b, c, REACTOR_OPENED, 0);
+    }
+    if (news & NEWS_SIGNAL) {
+        add_event(b, c, REACTOR_SIGNALLED, 0);
+    }
+}
+
+static void
+collect_news(batch *b)
+{
+    taken_news taken[MOST_NEWS];
+    unsigned count = atomic_load_explicit(&b->r->has_news, memory_order_acquire)
+                         ? take_news(b->r, MOST_NEWS, taken)
+                         : 0;
+    for (unsigned i = 0; i < count; i++) {
+        add_news(b, taken[i].connection, taken[i].news);
+        taken[i].connection->host->release(taken[i].connection);
+    }
+}
+
+static void
+collect(batch *b, bool keep)
+{
+    if (make_room(b->r)) {
+        collect_news(b);
+        try_hot(b, keep);
+    }
+}
+
+/* ---- Waiting ---- */
+
+static bool
+has_news(reactor *r)
+{
+    return atomic_load_explicit(&r->has_news, memory_order_acquire) ||
+           atomic_load_explicit(&r->closed, memory_order_acquire);
+}
+
+static bool
+is_raised(const reactor_want *want)
+{
+    return want->token != NULL && stream_token_is_raised(want->token);
+}
+
+typedef struct looker {
+    batch *b;
+    const reactor_want *want;
+} looker;
+
+static bool
+sees_news(void *arg)
+{
+    const looker *self = arg;
+    if (self->b->r->hot != NULL) {
+        try_hot(self->b, true);
+    }
+    return self->b->count > 0 || has_news(self->b->r) || is_raised(self->want);
+}
+
+static void
+wake_by_token(void *arg)
+{
+    wake(arg);
+}
+
+static void
+sleep_for_news(reactor *r, const reactor_want *want)
+{
+    platform_event_clear(&r->wake);
+    atomic_store(&r->waits, true);
+    if (has_news(r) ||
+        (want->token != NULL && !stream_token_enter(want->token, wake_by_token, r))) {
+        if (!atomic_exchange(&r->waits, false)) {
+            /* It is being set. */
+            platform_event_wait(&r->wake, INT64_MAX, 0, false);
+        }
+        return;
+    }
+    platform_event_wait(&r->wake, INT64_MAX, 0, false);
+    if (want->token != NULL) {
+        stream_token_leave(want->token);
+    }
+}
+
+stream_status
+reactor_next(reactor *r, const reactor_want *want, reactor_event events[REACTOR_BATCH],
+             unsigned *count)
+{
+    batch b = {.r = r, .events = events};
+    for (;;) {
+        if (atomic_load(&r->closed)) {
+            break;
+        }
+        collect(&b, want->spin_ns > 0);
+        if (b.count > 0) {
+            break;
+        }
+        if (is_raised(want)) {
+            return STREAM_CANCELLED;
+        }
+        looker look = {&b, want};
+        if (platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1)) {
+            if (b.count > 0) {
+                break;
+            }
+            continue;
+        }
+        try_hot(&b, false);
+        if (b.count > 0) {
+            break;
+        }
+        if (!want->wait) {
+            return STREAM_TIMEDOUT;
+        }
+        sleep_for_news(r, want);
+    }
+    *count = b.count;
+    return b.count > 0 ? STREAM_OK : STREAM_CLOSED;
+}

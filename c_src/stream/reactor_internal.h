@@ -1,0 +1,46 @@
+/*
+ * reactor_internal.h: what the files of the reactor share.
+ */
+#ifndef ERLPY_STREAM_REACTOR_INTERNAL_H
+#define ERLPY_STREAM_REACTOR_INTERNAL_H
+
+#include "internal.h"
+#include "reactor.h"
+
+enum { NEWS_READABLE = 1, NEWS_WRITABLE = 2, NEWS_OPENED = 4, NEWS_SIGNAL = 8 };
+
+struct reactor {
+    atomic_uint refs;
+    uint64_t max;
+    _Atomic(uint64_t) bytes_in, bytes_out;
+    platform_event wake;
+    atomic_bool waits;    /* the thread does, and has not been woken */
+    atomic_bool has_news; /* written under the lock */
+    atomic_bool closed;   /* likewise */
+
+    platform_lock lock;
+    connection *first; /* the open ones; each is a reference */
+    connection *news, *last_news;
+    uint64_t active, total;
+
+    /* The serving thread's. */
+    connection *hot; /* each a reference */
+    stream_segment *block;
+    size_t used;
+};
+
+/* ---- reactor.c ---- */
+
+/* False: it is not open any more. */
+bool reactor__remove(connection *c);
+/* What arrives is wanted: it is tried, and then watched. */
+void reactor__heat(connection *c);
+
+/* ---- connection.c ---- */
+
+/* 0 with *size bytes, or an errno; EAGAIN also for one that is doomed. */
+int connection__receive(connection *c, void *room, size_t *size,
+                        struct sockaddr_storage *address, socklen_t *address_size);
+int connection__watch(connection *c, int event);
+
+#endif
