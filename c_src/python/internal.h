@@ -22,6 +22,8 @@
 
 #include <stdbool.h>
 
+#include "../stream/reactor.h"
+
 #define PYB_NOINLINE __attribute__((noinline))
 
 typedef struct pyb_buffer {
@@ -208,9 +210,12 @@ extern PyType_Spec pyb__ref_spec;
 extern PyType_Spec pyb__atom_spec;  /* atom.c */
 extern PyType_Spec pyb__waker_spec; /* waker.c */
 extern PyType_Spec pyb__wait_spec;
-extern PyType_Spec pyb__channel_spec; /* channel.c */
-extern PyType_Spec pyb__peer_spec;    /* channel_peer.c */
-extern PyType_Spec pyb__put_spec;     /* put.c */
+extern PyType_Spec pyb__channel_spec;    /* channel.c */
+extern PyType_Spec pyb__peer_spec;       /* channel_peer.c */
+extern PyType_Spec pyb__put_spec;        /* put.c */
+extern PyType_Spec pyb__reactor_spec;    /* reactor.c */
+extern PyType_Spec pyb__connection_spec; /* connection.c */
+extern PyType_Spec pyb__data_spec;       /* data.c */
 
 /* The state behind one of our (final) types' instances. */
 static inline pyb_state *
@@ -285,6 +290,20 @@ PyObject *pyb__put_new(pyb_state *state, PyObject *to, PyObject *term, PyObject 
 /* channel_send_on_loop() of its message.  0, or -1 with an exception. */
 int pyb__put_on_loop(PyObject *put, stream_waker *waker, void *user,
                      stream_pending **pending, stream_status *status);
+
+/* ---- reactor.c, connection.c, data.c ------------------------------------------ */
+
+/* The object of a connection, made when it is first asked for; borrowed from it until
+ * it is closed.  By the serving thread. */
+PyObject *pyb__connection_of(pyb_state *state, connection *c);
+/* A socket's address as the module socket has it, or None.  A new reference. */
+PyObject *pyb__address_object(const struct sockaddr *address, socklen_t size);
+/* What was read; takes the pin of the segment, also on failure. */
+PyObject *pyb__data_new(pyb_state *state, const uint8_t *bytes, size_t size,
+                        stream_segment *segment);
+/* Somebody keeps it, for long perhaps: a small one gives up its pin on the block, which
+ * is large, unless there are views. */
+void pyb__data_kept(PyObject *data);
 
 /* The methods of PyBuffer, by file; buffer_type.c has the table and their docs. */
 #define PYB_METHOD_FAST(name)                                                          \

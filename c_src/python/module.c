@@ -205,6 +205,9 @@ module_exec(PyObject *module)
         {&pyb__channel_spec, &state->channel_type},
         {&pyb__peer_spec, &state->peer_type},
         {&pyb__put_spec, &state->put_type},
+        {&pyb__reactor_spec, &state->reactor_type},
+        {&pyb__connection_spec, &state->connection_type},
+        {&pyb__data_spec, &state->data_type},
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (add_type(module, types[i].spec, types[i].slot) < 0) {
@@ -229,6 +232,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->channel_type);
     Py_VISIT(state->peer_type);
     Py_VISIT(state->put_type);
+    Py_VISIT(state->reactor_type);
+    Py_VISIT(state->connection_type);
+    Py_VISIT(state->data_type);
     Py_VISIT(state->async_receive);
     Py_VISIT(state->async_next);
     Py_VISIT(state->async_put);
@@ -260,6 +266,9 @@ module_clear(PyObject *module)
     Py_CLEAR(state->channel_type);
     Py_CLEAR(state->peer_type);
     Py_CLEAR(state->put_type);
+    Py_CLEAR(state->reactor_type);
+    Py_CLEAR(state->connection_type);
+    Py_CLEAR(state->data_type);
     Py_CLEAR(state->async_receive);
     Py_CLEAR(state->async_next);
     Py_CLEAR(state->async_put);

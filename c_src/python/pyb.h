@@ -20,6 +20,8 @@
 #include "../stream/stream.h"
 #include "../stream/waker.h"
 
+struct reactor;
+
 /* A pid or reference: opaque to Python.  `word` is the host's own immediate form, or
  * 0; `external` is the external term format as bytes, or NULL when word is enough.
  * Two handles are equal when both have a word and it is the same, or when their
@@ -43,7 +45,10 @@ typedef struct pyb_state {
     PyTypeObject *channel_type; /* erlang.Channel */
     PyTypeObject *peer_type;    /* erlang.testing.ChannelPeer */
     PyTypeObject *put_type;     /* a message on its way out of a coroutine */
-    PyObject *async_receive;    /* coroutines of Channel, or NULL until first used */
+    PyTypeObject *reactor_type; /* the serving thread's side of a reactor */
+    PyTypeObject *connection_type;
+    PyTypeObject *data_type; /* what was read from a connection */
+    PyObject *async_receive; /* coroutines of Channel, or NULL until first used */
     PyObject *async_next;
     PyObject *async_put;
     PyObject *channel_closed;  /* erlang.ChannelClosed(Exception) */
@@ -112,6 +117,8 @@ typedef struct pyb_host {
      * A cancel that leaves an exception with the thread then pokes the waker, so that
      * the loop comes out of its system call.  Shares it. */
     void (*loop_waits)(stream_waker *waker);
+    /* Log an error that belongs to no call. */
+    void (*report)(const char *utf8, size_t size);
     /* In a child of the node after fork(): nothing may wait or reach the node. */
     bool (*forked)(void);
     /* How long a reader looks before it sleeps. */
@@ -148,6 +155,10 @@ PyObject *pyb_channel_new(pyb_state *state, channel *c, bool views, PyObject *or
 PyObject *pyb_channel_origin(PyObject *object);
 /* The channel of a Channel (borrowed), or NULL (no exception) for another object. */
 channel *pyb_channel_of(pyb_state *state, PyObject *object);
+
+/* A new Reactor over `r` (shares it).  The `info` of its connections is a pyb_message.
+ */
+PyObject *pyb_reactor_new(pyb_state *state, struct reactor *r);
 
 /* A new Pid or Ref; `external` may be NULL when `word` is not 0 (shares it). */
 PyObject *pyb_handle_new(PyTypeObject *type, uint64_t word, PyObject *external);
