@@ -58,6 +58,7 @@
 -export([start_contexts/0, start_contexts/1, stop_contexts/0, context/0, context/1]).
 -export([interrupt/1]).
 -export([version/0, info/0]).
+-export([dup_fd/1]).
 
 -export_type([name/0, args/0, kwargs/0, result/0, reason/0, exception/0, info/0]).
 -export_type([gathered/0]).
@@ -481,6 +482,16 @@ info() ->
 -spec version() -> {ok, binary()}.
 version() ->
     {ok, py_nif:version()}.
+
+%% @doc Another descriptor of the same open socket, pipe or file, not passed on to other
+%% programs, for Python code that is to own one: `socket.socket(fileno=fd)' closes it.
+%% {@link py_reactor_context:handoff/3} needs none, it makes its own.  `badfd': it is not
+%% open.  `emfile', `enfile': too many are.
+-spec dup_fd(non_neg_integer()) -> {ok, non_neg_integer()} | {error, badfd | emfile | enfile}.
+dup_fd(Fd) when is_integer(Fd), Fd >= 0, Fd =< 16#7FFFFFFF ->
+    py_nif:dup_fd(Fd);
+dup_fd(Fd) ->
+    badarg({dup_fd, [Fd]}, Fd, "not a descriptor").
 
 %% ---- Arguments ----------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@
 -export([channel_new/2, channel_send/2, channel_park/3, channel_unpark/1]).
 -export([channel_receive/1, channel_listen/2, channel_look/1, channel_unlisten/1]).
 -export([channel_fetch/2, channel_close/1, channel_set_owner/2, channel_info/1]).
+-export([reactor_new/1, reactor_handoff/3, reactor_ready/2, reactor_close/1, reactor_info/1]).
+-export([dup_fd/1]).
 
 -export_type([job/0, ref/0, request/0, callback/0, answer/0]).
 -export_type([buffer_options/0, buffer_data/0, refused/0]).
@@ -29,7 +31,9 @@
     buffer_monitor/1, buffer_info/1, is_buffer/1,
     channel_new/2, channel_send/2, channel_park/3, channel_unpark/1,
     channel_receive/1, channel_listen/2, channel_look/1, channel_unlisten/1,
-    channel_fetch/2, channel_close/1, channel_set_owner/2, channel_info/1
+    channel_fetch/2, channel_close/1, channel_set_owner/2, channel_info/1,
+    reactor_new/1, reactor_handoff/3, reactor_ready/2, reactor_close/1, reactor_info/1,
+    dup_fd/1
 ]).
 
 -on_load(load/0).
@@ -223,3 +227,23 @@ channel_set_owner(_Channel, _Owner) -> erlang:nif_error(not_loaded).
 
 -spec channel_info(reference()) -> py_channel:info().
 channel_info(_Channel) -> erlang:nif_error(not_loaded).
+
+-spec reactor_new(pos_integer()) -> {ok, reference()} | {error, enomem}.
+reactor_new(_MaxConnections) -> erlang:nif_error(not_loaded).
+
+-spec reactor_handoff(reference(), non_neg_integer(), map()) ->
+    ok | {error, py_reactor_context:handoff_error()}.
+reactor_handoff(_Reactor, _Fd, _Info) -> erlang:nif_error(not_loaded).
+
+-spec reactor_ready(reference(), ready_input | ready_output) -> ok.
+reactor_ready(_Connection, _Ready) -> erlang:nif_error(not_loaded).
+
+-spec reactor_close(reference()) -> ok.
+reactor_close(_Reactor) -> erlang:nif_error(not_loaded).
+
+%% As py_reactor_context:stats(), without the id.
+-spec reactor_info(reference()) -> #{atom() => non_neg_integer()}.
+reactor_info(_Reactor) -> erlang:nif_error(not_loaded).
+
+-spec dup_fd(non_neg_integer()) -> {ok, non_neg_integer()} | {error, badfd | emfile | enfile}.
+dup_fd(_Fd) -> erlang:nif_error(not_loaded).

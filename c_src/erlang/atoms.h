@@ -85,6 +85,16 @@
     X(large)                                                                           \
     X(empty)                                                                           \
     X(py_channel)                                                                      \
+    X(emfile)                                                                          \
+    X(enfile)                                                                          \
+    X(badfd)                                                                           \
+    X(too_many_connections)                                                            \
+    X(ready_input)                                                                     \
+    X(active_connections)                                                              \
+    X(total_connections)                                                               \
+    X(max_connections)                                                                 \
+    X(bytes_in)                                                                        \
+    X(bytes_out)                                                                       \
     X(py_sent)
 
 #define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;

@@ -6,6 +6,7 @@
 #include "callback.h"
 #include "convert.h"
 #include "executor.h"
+#include "failure.h"
 #include "fork.h"
 #include "message.h"
 #include "runtime.h"
@@ -146,6 +147,7 @@ host_table(void)
         .wait_end = executor_wait_end,
         .cancelled = executor_cancelled_gil,
         .loop_waits = executor_loop_waits,
+        .report = failure_report_text,
         .forked = nif_forked,
         .spin_ns = runtime_spin_ns,
     };

@@ -15,6 +15,7 @@
 #include "interpreter.h"
 #include "job.h"
 #include "loop.h"
+#include "reactor.h"
 #include "reason.h"
 #include "runtime.h"
 #include "shared.h"
@@ -210,7 +211,7 @@ join(ErlNifEnv *env, void **priv_data, ERL_NIF_TERM info)
     if (core_open_type(env, flags) != 0 || buffer_open_types(env, flags) != 0 ||
         channel_open_types(env, flags) != 0 || context_open_type(env, flags) != 0 ||
         job_open_type(env, flags) != 0 || executor_open_type(env, flags) != 0 ||
-        callback_open_type(env, flags) != 0) {
+        callback_open_type(env, flags) != 0 || reactor_open_types(env, flags) != 0) {
         return refuse(env, info, "its resource types cannot be had");
     }
     nif_reasons_init();
@@ -310,6 +311,12 @@ static ErlNifFunc functions[] = {
     {"channel_close", 1, channel_close_nif, 0},
     {"channel_set_owner", 2, channel_set_owner_nif, 0},
     {"channel_info", 1, channel_info_nif, 0},
+    {"reactor_new", 1, reactor_new_nif, 0},
+    {"reactor_handoff", 3, reactor_handoff_nif, 0},
+    {"reactor_ready", 2, reactor_ready_nif, 0},
+    {"reactor_close", 1, reactor_close_nif, 0},
+    {"reactor_info", 1, reactor_info_nif, 0},
+    {"dup_fd", 1, dup_fd_nif, 0},
 };
 
 ERL_NIF_INIT(py_nif, functions, load, NULL, upgrade, NULL)

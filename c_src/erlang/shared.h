@@ -28,7 +28,7 @@
 
 /* To be raised whenever something changes that two copies reach: this struct, and what
  * hangs on it (executors, workers, jobs, resources, streams, pyb_state, pyb_host). */
-#define NIF_LAYOUT 2
+#define NIF_LAYOUT 3
 
 /* Resource types of the library, at most. */
 #define NIF_MAX_TYPES 24

@@ -9,6 +9,7 @@
 #include "binary.h"
 #include "buffer.h"
 #include "channel.h"
+#include "reactor.h"
 #include "utf8.h"
 
 typedef struct reader {
@@ -356,6 +357,10 @@ read_resource(reader *r, ERL_NIF_TERM term, PyObject *external)
     channel *c = channel_of_term(r->env, term);
     if (c != NULL) {
         return pyb_channel_new(r->state, c, channel_gives_views(c), external);
+    }
+    reactor *served = reactor_of_term(r->env, term);
+    if (served != NULL) {
+        return pyb_reactor_new(r->state, served);
     }
     return pyb_handle_new(r->state->ref_type, 0, external);
 }

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 # Imported when they are first used: asyncio takes longer to load than all of this.
-_SUBMODULES = ("aio", "asgi", "channel", "wsgi")
+_SUBMODULES = ("aio", "asgi", "channel", "reactor", "wsgi")
 
 
 def __getattr__(name):

@@ -1,0 +1,419 @@
+"""Protocols over descriptors that Erlang owns.
+
+Erlang accepts connections, or opens whatever else can be waited for, and hands the
+descriptor to a reactor context (py_reactor_context:handoff/3).  There, on one thread, a
+protocol object serves it: bytes that have arrived are read and given to data_received(),
+what is in write_buffer is written as the other side takes it.
+
+    from erlang import reactor
+
+    class Echo(reactor.Protocol):
+        def data_received(self, data):
+            self.write_buffer += data
+            return "continue"
+
+    reactor.set_protocol_factory(Echo)
+
+The callbacks answer what is to be done next, one of:
+
+"continue"       go on: read, and write what is in write_buffer meanwhile
+"read_pending"   the same, said by who has written all that there was
+"write_pending"  read no more until write_buffer is written; then call write_ready()
+"async_pending"  read no more until signal_write_ready(fd), which may come from any thread
+"close"          write what is in write_buffer, then close
+
+Anything else is an error, which closes the connection as an exception does: with a report
+in Erlang's logger.  No other connection notices.
+"""
+
+import os
+import sys
+import threading
+
+from _erlang import Cancelled
+
+__all__ = [
+    "Protocol",
+    "get_protocol",
+    "set_protocol_factory",
+    "signal_write_ready",
+]
+
+# Of the present mode of a connection.
+_READING, _WRITING, _WAITING, _CLOSING = range(4)
+_MODES = {
+    "continue": _READING,
+    "read_pending": _READING,
+    "write_pending": _WRITING,
+    "async_pending": _WAITING,
+    "close": _CLOSING,
+}
+# A protocol that always has more to write lets the others have their turn after so much.
+_MOST_WRITES = 8
+
+_protocols = {}
+_default_factory = None
+_local = threading.local()
+
+
+class Protocol:
+    """One connection.  Subclasses answer an action (see the module) from the callbacks.
+
+    fd: the descriptor, the connection's own; -1 before connection_made().
+    client_info: the map that was given to handoff, as a dict.
+    write_buffer: a bytearray; what is put there is written.
+    closed: connection_lost() has been called, or is about to be.
+    write_limit: over so many bytes in write_buffer nothing is read; it goes on at a
+    quarter.  To be set by a subclass or an instance.
+    """
+
+    write_limit = 65536
+
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls)
+        self.fd = -1
+        self.client_info = {}
+        self.write_buffer = bytearray()
+        self.closed = False
+        self._connection = None
+        self._mode = _READING
+        self._reading = False
+        self._ended = False
+        return self
+
+    def connection_made(self, fd, client_info):
+        """Called once, before all others.  None is "continue"."""
+
+    def data_received(self, data):
+        """Some bytes have arrived, or one datagram.
+
+        data: bytes-like, read-only, over the memory that was read into; keeping it
+        keeps its bytes.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.data_received()")
+
+    def datagram_received(self, data, addr):
+        """A datagram has arrived from addr, as the module socket writes it.
+
+        What data_received(data) puts into write_buffer goes back there as one datagram.
+        """
+        return self.data_received(data)
+
+    def write_ready(self):
+        """write_buffer is written, after "write_pending" or signal_write_ready()."""
+        return "read_pending"
+
+    def eof_received(self):
+        """The other side sends no more.
+
+        Nothing more can be read: None, as every action but "async_pending" and "close",
+        closes once write_buffer is written.
+        """
+
+    def error_received(self, exc):
+        """A datagram could not be delivered (OSError).  The socket goes on."""
+
+    def connection_lost(self, exc=None):
+        """Called once, after all others.
+
+        exc: None after "close" and after the end of data, else what went wrong.
+        """
+
+    def sendto(self, data, addr=None):
+        """Send one datagram to addr, or to whom the socket is connected.
+
+        It may be dropped where there is no room, as the network may drop it.  True: it
+        was handed to the system.  Raises OSError, ValueError for a host that is a name.
+        """
+        if self._connection is None or self.closed:
+            raise OSError("the connection is closed")
+        return self._connection.sendto(data, addr)
+
+
+def set_protocol_factory(factory):
+    """Who makes the protocol of each new connection: called without arguments.
+
+    On the thread of a reactor context (in its setup_code) it is set for that one;
+    elsewhere for all that have none of their own.  A class derived from Protocol will
+    do, or any callable that answers an instance, or an asyncio.Protocol.
+    """
+    global _default_factory
+    if not callable(factory):
+        raise TypeError(
+            f"set_protocol_factory() argument 'factory' must be callable, not {type(factory).__name__}"
+        )
+    if getattr(_local, "reactor", False):
+        _local.factory = factory
+    else:
+        _default_factory = factory
+
+
+def get_protocol(fd):
+    """The protocol that serves this descriptor, or None."""
+    return _protocols.get(fd)
+
+
+def signal_write_ready(fd):
+    """Have what is in write_buffer written, and write_ready() called then.
+
+    From any thread.  False: no connection has this descriptor (any more).
+    """
+    protocol = _protocols.get(fd)
+    connection = protocol._connection if protocol is not None else None
+    if connection is None:
+        return False
+    connection.signal()
+    return True
+
+
+# ---- A reactor context -----------------------------------------------------------------
+
+
+def _begin(module, name):
+    """The first call on the thread of a context: from now on it is a reactor's."""
+    _local.reactor = True
+    _local.factory = None
+    if module is not None:
+        from importlib import import_module
+
+        factory = import_module(module)
+        for part in name.split("."):
+            factory = getattr(factory, part)
+        set_protocol_factory(factory)
+
+
+def _serve(reactor):
+    """Serves the connections until the reactor is closed or the call is cancelled."""
+    server = _Server(reactor)
+    try:
+        server.run()
+    finally:
+        server.end()
+
+
+class _Server:
+    def __init__(self, reactor):
+        self.reactor = reactor
+        self.open = set()
+        self.handlers = {
+            "opened": self.opened,
+            "data": self.data,
+            "end": self.end_of_data,
+            "room": self.room,
+            "signalled": self.signalled,
+            "failed": self.failed,
+        }
+
+    def run(self):
+        wait, handlers = self.reactor.wait, self.handlers
+        while (events := wait()) is not None:
+            for connection, kind, payload in events:
+                protocol = connection.protocol
+                try:
+                    if kind == "data":
+                        if protocol is not None and not protocol.closed:
+                            self.data(protocol, payload)
+                    elif protocol is not None:
+                        handlers[kind](protocol, payload)
+                    elif kind == "opened":
+                        self.opened(connection)
+                except Cancelled:
+                    raise
+                except BaseException as error:
+                    self.fail(protocol or connection.protocol, error)
+
+    def end(self):
+        """Whoever is still there is told, whatever the others do."""
+        gone = ConnectionAbortedError("the reactor has ended")
+        while self.open:
+            protocol = self.open.pop()
+            try:
+                self.lose(protocol, gone)
+            except BaseException as error:
+                self.report(protocol, error)
+        self.reactor.leave()
+
+    # ---- Events
+
+    def opened(self, connection):
+        protocol = None
+        try:
+            protocol = connection.protocol = self.make(connection)
+            self.open.add(protocol)
+            _protocols[protocol.fd] = protocol
+        except Cancelled:
+            connection.close()
+            raise
+        except BaseException as error:
+            connection.close()
+            self.report("the protocol factory", error)
+            return
+        action = protocol.connection_made(protocol.fd, protocol.client_info)
+        self.obey(protocol, "continue" if action is None else action)
+
+    def make(self, connection):
+        factory = getattr(_local, "factory", None) or _default_factory
+        if factory is None:
+            raise RuntimeError("no protocol factory is set: set_protocol_factory()")
+        protocol = factory()
+        if not isinstance(protocol, Protocol):
+            protocol = _adapted(protocol)
+        if protocol._connection is not None:
+            raise ValueError("the protocol factory must answer a new protocol each time")
+        protocol._connection = connection
+        protocol.fd = connection.fd
+        protocol.client_info = connection.info()
+        return protocol
+
+    def data(self, protocol, data):
+        if type(data) is tuple:
+            self.datagram(protocol, *data)
+            return
+        action = protocol.data_received(data)
+        if protocol._mode == _READING and action == "continue" and not protocol.write_buffer:
+            return
+        self.obey(protocol, action)
+
+    def datagram(self, protocol, data, addr):
+        action = protocol.datagram_received(data, addr)
+        if protocol.write_buffer:
+            answer = bytes(protocol.write_buffer)
+            protocol.write_buffer.clear()
+            protocol.sendto(answer, addr)
+        self.obey(protocol, action)
+
+    def end_of_data(self, protocol, _payload):
+        protocol._ended = True
+        protocol._reading = False
+        action = protocol.eof_received()
+        self.obey(protocol, "close" if action is None else action)
+
+    def room(self, protocol, _payload):
+        if not protocol.closed:
+            self.settle(protocol)
+
+    def signalled(self, protocol, _payload):
+        if not protocol.closed and protocol._mode != _CLOSING:
+            protocol._mode = _WRITING
+            self.settle(protocol)
+
+    def failed(self, protocol, code):
+        error = OSError(code, os.strerror(code))
+        if protocol._connection.datagrams:
+            protocol.error_received(error)
+        else:
+            self.lose(protocol, error)
+
+    # ---- What is done next
+
+    def obey(self, protocol, action):
+        if protocol.closed:
+            return
+        try:
+            mode = _MODES[action]
+        except (KeyError, TypeError):
+            raise ValueError(f"{action!r} is not an action") from None
+        if protocol._mode != _CLOSING:
+            protocol._mode = mode
+        self.settle(protocol)
+
+    def settle(self, protocol):
+        for _ in range(_MOST_WRITES):
+            left = self.write(protocol)
+            if protocol.closed:
+                return
+            if left or protocol._mode != _WRITING:
+                break
+            self.written(protocol)
+            if protocol.closed:
+                return
+        else:
+            protocol._connection.room()
+        mode = protocol._mode
+        if mode == _READING:
+            if protocol._ended and not protocol.write_buffer:
+                self.lose(protocol, None)
+            else:
+                self.read(protocol, self.wants_more(protocol))
+        elif mode == _CLOSING and not protocol.write_buffer:
+            self.lose(protocol, None)
+        else:
+            self.read(protocol, False)
+
+    def write(self, protocol):
+        buffer = protocol.write_buffer
+        if not buffer:
+            return 0
+        try:
+            return protocol._connection.send(buffer)
+        except OSError as error:
+            self.lose(protocol, error)
+            return 0
+
+    def written(self, protocol):
+        action = protocol.write_ready()
+        if action == "continue" and protocol.write_buffer:
+            action = "write_pending"
+        if protocol.closed:
+            return
+        if action not in _MODES:
+            raise ValueError(f"{action!r} is not an action")
+        if protocol._mode != _CLOSING:
+            protocol._mode = _MODES[action]
+
+    @staticmethod
+    def wants_more(protocol):
+        size = len(protocol.write_buffer)
+        limit = protocol.write_limit
+        return size <= (limit if protocol._reading else limit // 4)
+
+    @staticmethod
+    def read(protocol, on):
+        on = on and not protocol._ended
+        if on != protocol._reading:
+            protocol._reading = on
+            protocol._connection.read(on)
+
+    # ---- Ends
+
+    def fail(self, protocol, error):
+        self.report(protocol, error)
+        try:
+            self.lose(protocol, error)
+        except Cancelled:
+            raise
+        except BaseException as another:
+            self.report(protocol, another)
+
+    def lose(self, protocol, error):
+        if protocol is None or protocol.closed:
+            return
+        protocol.closed = True
+        connection = protocol._connection
+        self.open.discard(protocol)
+        _protocols.pop(protocol.fd, None)
+        try:
+            protocol.connection_lost(error)
+        finally:
+            connection.close()
+            connection.protocol = None
+
+    def report(self, protocol, error):
+        from traceback import format_exception
+
+        who = protocol if isinstance(protocol, str) else type(protocol).__name__
+        text = "".join(format_exception(error))
+        self.reactor.report(f"{who} of a reactor raised an exception\n{text}")
+
+
+def _adapted(protocol):
+    # Whoever is one has imported it.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and isinstance(protocol, asyncio.BaseProtocol):
+        from ._reactor_asyncio import Adapter
+
+        return Adapter(protocol)
+    raise TypeError(
+        "the protocol factory must answer a Protocol or an asyncio protocol, not "
+        + type(protocol).__name__
+    )

@@ -1,0 +1,109 @@
+%% @private
+%% The process of a reactor: it has the context on whose thread the connections are served,
+%% and hears from the node of their readiness.
+-module(erlpy_reactor).
+-behaviour(gen_server).
+
+-export([start_link/2, reactor/1, stats/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+%% How long code of a protocol may take to its end before it is cancelled.
+-define(STOP_MS, 2000).
+
+-record(state, {
+    id :: term(),
+    context :: py_context:context(),
+    reactor :: reference(),
+    %% The call that serves it; none when that has ended.
+    serving :: reference() | none
+}).
+
+-spec start_link(term(), py_reactor_context:options()) -> {ok, pid()} | {error, term()}.
+start_link(Id, Options) ->
+    case Options of
+        #{name := Name} when is_atom(Name) ->
+            gen_server:start_link({local, Name}, ?MODULE, {Id, Options}, []);
+        #{name := Name} ->
+            gen_server:start_link(Name, ?MODULE, {Id, Options}, []);
+        #{} ->
+            gen_server:start_link(?MODULE, {Id, Options}, [])
+    end.
+
+-spec reactor(py_reactor_context:reactor()) -> reference().
+reactor(Process) ->
+    gen_server:call(Process, reactor, infinity).
+
+-spec stats(py_reactor_context:reactor()) -> py_reactor_context:stats().
+stats(Process) ->
+    gen_server:call(Process, stats, infinity).
+
+-spec init({term(), py_reactor_context:options()}) -> {ok, #state{}} | {stop, term()}.
+init({Id, Options}) ->
+    process_flag(trap_exit, true),
+    case py_context:new() of
+        {ok, Context} -> set_up(Id, Context, Options);
+        {error, Reason} -> {stop, Reason}
+    end.
+
+set_up(Id, Context, Options) ->
+    case prepare(Context, Options) of
+        ok ->
+            {ok, Reactor} = py_nif:reactor_new(maps:get(max_connections, Options, 100)),
+            Ref = py:spawn_call(Context, 'erlang.reactor', '_serve', [Reactor]),
+            {ok, #state{id = Id, context = Context, reactor = Reactor, serving = Ref}};
+        {error, Reason} ->
+            ok = py_context:destroy(Context),
+            {stop, Reason}
+    end.
+
+prepare(Context, Options) ->
+    case begin_context(Context, Options) of
+        {ok, none} -> run(Context, maps:get(setup_code, Options, none));
+        {error, Reason} -> {error, {app_module, Reason}}
+    end.
+
+begin_context(Context, Options) ->
+    Module = maps:get(app_module, Options, none),
+    Args = [name(Module), name(maps:get(app_callable, Options, app))],
+    py:call(Context, 'erlang.reactor', '_begin', Args).
+
+name(none) -> none;
+name(Name) when is_atom(Name) -> {str, atom_to_binary(Name)};
+name(Name) -> {str, Name}.
+
+run(_Context, none) ->
+    ok;
+run(Context, Code) ->
+    case py:exec(Context, Code) of
+        ok -> ok;
+        {error, Reason} -> {error, {setup_code, Reason}}
+    end.
+
+-spec handle_call(reactor | stats, gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call(reactor, _From, #state{reactor = Reactor} = State) ->
+    {reply, Reactor, State};
+handle_call(stats, _From, #state{id = Id, reactor = Reactor} = State) ->
+    {reply, (py_nif:reactor_info(Reactor))#{id => Id}, State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Message, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info({select, Connection, _Ref, Ready}, State) ->
+    ok = py_nif:reactor_ready(Connection, Ready),
+    {noreply, State};
+handle_info({py_response, Ref, Result}, #state{serving = Ref} = State) ->
+    {stop, {reactor_ended, Result}, State#state{serving = none}};
+handle_info({'EXIT', _Pid, Reason}, State) ->
+    {stop, Reason, State};
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+%% What is open is closed by the thread that serves it, or by the library when that has
+%% something else to do.
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{context = Context, reactor = Reactor, serving = Ref}) ->
+    ok = py_nif:reactor_close(Reactor),
+    _ = [py:await(Ref, ?STOP_MS) || Ref =/= none],
+    py_context:destroy(Context).
