@@ -166,6 +166,8 @@ wait_once(pyb_reactor *self, PyObject **result)
         *result = list_events(self, events, count);
     } else if (status == STREAM_CLOSED) {
         *result = Py_NewRef(Py_None);
+    } else if (status == STREAM_NOMEM) {
+        PyErr_NoMemory();
     } else {
         int told = pyb__check_wait(pyb__state_of((PyObject *)self), status, "", 0);
         return told < 0 ? PYB_ERROR : PYB_RETRY;

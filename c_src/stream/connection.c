@@ -84,8 +84,8 @@ enter(connection *c)
     return atomic_compare_exchange_strong(&c->use, &unused, USE_CALL);
 }
 
-static void
-leave(connection *c)
+void
+connection__leave(connection *c)
 {
     if (atomic_fetch_and(&c->use, ~(unsigned)USE_CALL) & USE_DOOMED) {
         c->host->unwatch(c);
@@ -128,7 +128,7 @@ connection__watch(connection *c, int event)
     if (error != 0) {
         c->watched &= ~(unsigned)event;
     }
-    leave(c);
+    connection__leave(c);
     return error;
 }
 
@@ -156,7 +156,7 @@ connection__receive(connection *c, void *room, size_t *size,
         got = receive(c, room, *size, address, address_size);
     } while (got < 0 && errno == EINTR);
     int error = got < 0 ? errno : 0;
-    leave(c);
+    connection__leave(c);
     *size = got > 0 ? (size_t)got : 0;
     return error == EWOULDBLOCK ? EAGAIN : error;
 }
@@ -208,7 +208,7 @@ connection_send(connection *c, const void *bytes, size_t size, size_t *sent)
             return EPIPE;
         }
         error = send_some(c, from + *sent, size - *sent, &done);
-        leave(c);
+        connection__leave(c);
         *sent += done;
     }
     atomic_fetch_add_explicit(&c->home->bytes_out, *sent, memory_order_relaxed);
@@ -227,7 +227,7 @@ connection_send_to(connection *c, const void *bytes, size_t size,
         done = sendto(c->fd, bytes, size, SEND_FLAGS, address, address_size);
     } while (done < 0 && errno == EINTR);
     int error = done < 0 ? errno : 0;
-    leave(c);
+    connection__leave(c);
     if (error == 0) {
         atomic_fetch_add_explicit(&c->home->bytes_out, size, memory_order_relaxed);
         return 0;
@@ -243,7 +243,7 @@ connection_end(connection *c)
         return c->is_socket ? EPIPE : ENOTSOCK;
     }
     int error = shutdown(c->fd, SHUT_WR) != 0 ? errno : 0;
-    leave(c);
+    connection__leave(c);
     return error;
 }
 
@@ -267,6 +267,6 @@ connection_duplicate(connection *c)
         return -EBADF;
     }
     int fd = connection_dup(c->fd);
-    leave(c);
+    connection__leave(c);
     return fd;
 }

@@ -473,13 +473,15 @@ collect_news(batch *b)
     }
 }
 
-static void
+static stream_status
 collect(batch *b, bool keep)
 {
-    if (make_room(b->r)) {
-        collect_news(b);
-        try_hot(b, keep);
+    if (!make_room(b->r)) {
+        return STREAM_NOMEM;
     }
+    collect_news(b);
+    try_hot(b, keep);
+    return b->count > 0 ? STREAM_OK : STREAM_AGAIN;
 }
 
 /* ---- Waiting ---- */
@@ -537,38 +539,45 @@ sleep_for_news(reactor *r, const reactor_want *want)
     }
 }
 
+/* STREAM_AGAIN: it was woken for something. */
+static stream_status
+wait_for_news(batch *b, const reactor_want *want)
+{
+    looker look = {b, want};
+    if (is_raised(want)) {
+        return STREAM_CANCELLED;
+    }
+    if (!platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1)) {
+        try_hot(b, false);
+    }
+    if (b->count > 0) {
+        return STREAM_OK;
+    }
+    if (has_news(b->r)) {
+        return STREAM_AGAIN;
+    }
+    if (!want->wait) {
+        return STREAM_TIMEDOUT;
+    }
+    sleep_for_news(b->r, want);
+    return STREAM_AGAIN;
+}
+
 stream_status
 reactor_next(reactor *r, const reactor_want *want, reactor_event events[REACTOR_BATCH],
              unsigned *count)
 {
     batch b = {.r = r, .events = events};
-    for (;;) {
+    stream_status status = STREAM_AGAIN;
+    while (status == STREAM_AGAIN) {
         if (atomic_load(&r->closed)) {
-            break;
+            return STREAM_CLOSED;
         }
-        collect(&b, want->spin_ns > 0);
-        if (b.count > 0) {
-            break;
+        status = collect(&b, want->spin_ns > 0);
+        if (status == STREAM_AGAIN) {
+            status = wait_for_news(&b, want);
         }
-        if (is_raised(want)) {
-            return STREAM_CANCELLED;
-        }
-        looker look = {&b, want};
-        if (platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1)) {
-            if (b.count > 0) {
-                break;
-            }
-            continue;
-        }
-        try_hot(&b, false);
-        if (b.count > 0) {
-            break;
-        }
-        if (!want->wait) {
-            return STREAM_TIMEDOUT;
-        }
-        sleep_for_news(r, want);
     }
     *count = b.count;
-    return b.count > 0 ? STREAM_OK : STREAM_CLOSED;
+    return status;
 }

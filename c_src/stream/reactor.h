@@ -133,7 +133,7 @@ void reactor_leave(reactor *r);
 
 /* What is new, at least one event: *count of REACTOR_BATCH, whose references and pins
  * are the caller's.  Waits for it.  STREAM_OK, STREAM_CLOSED, STREAM_CANCELLED (by the
- * token), STREAM_TIMEDOUT (`wait` is false and there is nothing). */
+ * token), STREAM_TIMEDOUT (`wait` is false and there is nothing), STREAM_NOMEM. */
 typedef struct reactor_want {
     bool wait;
     uint32_t spin_ns;

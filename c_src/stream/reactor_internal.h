@@ -42,5 +42,7 @@ void reactor__heat(connection *c);
 int connection__receive(connection *c, void *room, size_t *size,
                         struct sockaddr_storage *address, socklen_t *address_size);
 int connection__watch(connection *c, int event);
+/* The end of a system call. */
+void connection__leave(connection *c);
 
 #endif
