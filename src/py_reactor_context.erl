@@ -163,6 +163,7 @@ start_default() ->
         {ok, Pid} -> {ok, Pid};
         {error, {already_started, Pid}} when is_pid(Pid) -> {ok, Pid};
         {error, already_present} -> restart_default();
+        {error, {Reason, Child}} when element(1, Child) =:= child -> {error, Reason};
         {error, Reason} -> {error, Reason}
     catch
         exit:{noproc, _} -> {error, not_started}

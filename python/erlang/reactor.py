@@ -307,15 +307,18 @@ class _Server:
     # ---- What is done next
 
     def obey(self, protocol, action):
-        if protocol.closed:
-            return
-        try:
-            mode = _MODES[action]
-        except (KeyError, TypeError):
-            raise ValueError(f"{action!r} is not an action") from None
+        if not protocol.closed:
+            self.enter(protocol, action)
+            self.settle(protocol)
+
+    @staticmethod
+    def enter(protocol, action):
+        """The mode that the action says; a close is for good."""
+        mode = _MODES.get(action) if isinstance(action, str) else None
+        if mode is None:
+            raise ValueError(f"{action!r} is not an action")
         if protocol._mode != _CLOSING:
             protocol._mode = mode
-        self.settle(protocol)
 
     def settle(self, protocol):
         for _ in range(_MOST_WRITES):
@@ -354,12 +357,8 @@ class _Server:
         action = protocol.write_ready()
         if action == "continue" and protocol.write_buffer:
             action = "write_pending"
-        if protocol.closed:
-            return
-        if action not in _MODES:
-            raise ValueError(f"{action!r} is not an action")
-        if protocol._mode != _CLOSING:
-            protocol._mode = _MODES[action]
+        if not protocol.closed:
+            self.enter(protocol, action)
 
     @staticmethod
     def wants_more(protocol):
