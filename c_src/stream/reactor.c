@@ -210,6 +210,41 @@ reactor_close_one(reactor *r)
     return true;
 }
 
+/* ---- Those that are tried ---- */
+
+static void
+append_hot(reactor *r, connection *c)
+{
+    c->next_hot = NULL;
+    *(r->hot != NULL ? &r->last_hot->next_hot : &r->hot) = c;
+    r->last_hot = c;
+}
+
+static connection *
+take_hot(reactor *r)
+{
+    connection *c = r->hot;
+    r->hot = c->next_hot;
+    return c;
+}
+
+static void
+cool(connection *c)
+{
+    c->hot = false;
+    c->host->release(c);
+}
+
+void
+reactor__heat(connection *c)
+{
+    if (!c->hot && !(c->watched & REACTOR_READABLE)) {
+        c->host->share(c);
+        c->hot = true;
+        append_hot(c->home, c);
+    }
+}
+
 void
 reactor_leave(reactor *r)
 {
@@ -217,10 +252,7 @@ reactor_leave(reactor *r)
     while (reactor_close_one(r)) {
     }
     while (r->hot != NULL) {
-        connection *c = r->hot;
-        r->hot = c->next_hot;
-        c->hot = false;
-        c->host->release(c);
+        cool(take_hot(r));
     }
 }
 
@@ -280,18 +312,6 @@ add_event(batch *b, connection *c, reactor_event_kind kind, int error)
     event->address_size = 0;
     c->host->share(c);
     return event;
-}
-
-void
-reactor__heat(connection *c)
-{
-    reactor *r = c->home;
-    if (!c->hot && !(c->watched & REACTOR_READABLE)) {
-        c->host->share(c);
-        c->hot = true;
-        c->next_hot = r->hot;
-        r->hot = c;
-    }
 }
 
 static void
@@ -378,9 +398,6 @@ try_one(batch *b, connection *c, bool keep, unsigned *quiet)
     if (!c->reading || !connection_is_open(c)) {
         return false;
     }
-    if (!has_place(b)) {
-        return true;
-    }
     if (c->datagrams ? read_datagram(b, c) : read_bytes(b, c)) {
         return c->reading;
     }
@@ -392,25 +409,23 @@ try_one(batch *b, connection *c, bool keep, unsigned *quiet)
     return false;
 }
 
-/* Those that were read from, once more.  What has nothing is kept in the list while the
+/* Those that were read from, once more, in turns: the batch after this one begins with
+ * whom this one has no place for.  What has nothing is kept in the list while the
  * thread may spin for it, else it is watched. */
 static void
 try_hot(batch *b, bool keep)
 {
-    connection *c = b->r->hot, *kept = NULL;
+    reactor *r = b->r;
+    connection *last = r->hot != NULL ? r->last_hot : NULL, *c = NULL;
     unsigned quiet = 0;
-    while (c != NULL) {
-        connection *next = c->next_hot;
+    while (c != last && has_place(b)) {
+        c = take_hot(r);
         if (try_one(b, c, keep, &quiet)) {
-            c->next_hot = kept;
-            kept = c;
+            append_hot(r, c);
         } else {
-            c->hot = false;
-            c->host->release(c);
+            cool(c);
         }
-        c = next;
     }
-    b->r->hot = kept;
 }
 
 typedef struct taken_news {

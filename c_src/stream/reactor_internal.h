@@ -24,7 +24,7 @@ struct reactor {
     uint64_t active, total;
 
     /* The serving thread's. */
-    connection *hot; /* each a reference */
+    connection *hot, *last_hot; /* in turns; each is a reference */
     stream_segment *block;
     size_t used;
 };

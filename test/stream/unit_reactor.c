@@ -251,6 +251,42 @@ test_unit_reactor_datagrams(void)
     leave(r, &p);
 }
 
+/* More than a batch has place for, and all of them have always something: each has its
+ * turn before another one has the next. */
+void
+test_unit_reactor_turns(void)
+{
+    enum { MANY = 2 * REACTOR_BATCH + 44 };
+    static struct peer peers[MANY];
+    reactor *r = reactor_new(MANY);
+    for (int i = 0; i < MANY; i++) {
+        open_pair(&peers[i], SOCK_STREAM);
+        CHECK(reactor_add(r, &peers[i].base) == REACTOR_ADDED);
+        CHECK(sees(r, &peers[i], REACTOR_OPENED));
+    }
+    for (int i = 0; i < MANY; i++) {
+        say(&peers[i], "?");
+        connection_read(&peers[i].base, true);
+    }
+    int served[MANY] = {0};
+    for (int reads = 0; reads < 3 * MANY;) {
+        unsigned count = look(r);
+        for (unsigned i = 0; i < count; i++) {
+            struct peer *p = (struct peer *)(void *)events[i].connection;
+            CHECK(served[p - peers]++ == reads++ / MANY);
+            say(p, "?");
+        }
+        drop_events(count);
+    }
+    reactor_leave(r);
+    for (int i = 0; i < MANY; i++) {
+        CHECK(peers[i].refs == 1);
+        release(&peers[i].base);
+        close(peers[i].other);
+    }
+    reactor_release(r);
+}
+
 /* What is pinned stays as it is, however much is read behind it. */
 void
 test_unit_reactor_pins(void)
