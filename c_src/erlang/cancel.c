@@ -329,11 +329,33 @@ wants_exception(executor *ex, job *j)
     return wanted;
 }
 
-/* The thread of the job is in CPython's own code of imports: most likely it waits for a
- * lock of that, which an exception would leave held for ever.  Later looks (watch.c)
- * ask again.  Without a GIL nobody can tell. */
 static bool
-is_importing_gil(executor *ex, job *j)
+is_import(PyFrameObject *frame)
+{
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    bool same = PyUnicode_CompareWithASCIIString(code->co_filename,
+                                                 "<frozen importlib._bootstrap>") == 0;
+    Py_DECREF(code);
+    return same;
+}
+
+static bool
+is_reactor(PyFrameObject *frame)
+{
+    PyObject *globals = PyFrame_GetGlobals(frame);
+    PyObject *name = PyDict_GetItemString(globals, "__name__");
+    bool same = name != NULL && PyUnicode_Check(name) &&
+                PyUnicode_CompareWithASCIIString(name, "erlang.reactor") == 0;
+    Py_DECREF(globals);
+    return same;
+}
+
+/* The thread of the job is in CPython's own code of imports: most likely it waits for a
+ * lock of that, which an exception would leave held for ever.  Or in that of a reactor,
+ * between two protocols, where it is soon in a wait of ours.  Later looks (watch.c) ask
+ * again.  Without a GIL nobody can tell. */
+static bool
+is_unsafe_gil(executor *ex, job *j)
 {
     PyThreadState *python = NULL;
     pthread_mutex_lock(&ex->lock);
@@ -346,12 +368,9 @@ is_importing_gil(executor *ex, job *j)
     if (frame == NULL) {
         return false;
     }
-    PyCodeObject *code = PyFrame_GetCode(frame);
-    bool importing = PyUnicode_CompareWithASCIIString(
-                         code->co_filename, "<frozen importlib._bootstrap>") == 0;
-    Py_DECREF(code);
+    bool unsafe = is_import(frame) || is_reactor(frame);
     Py_DECREF(frame);
-    return importing;
+    return unsafe;
 }
 
 /* An asyncio loop on that thread may be in its selector, where no exception comes. */
@@ -379,7 +398,7 @@ serve_asked(asked_job *asked)
         runtime_gil_wanted(+1);
         PyGILState_STATE gil = PyGILState_Ensure();
         runtime_gil_wanted(-1);
-        if (!is_importing_gil(asked->ex, asked->j)) {
+        if (!is_unsafe_gil(asked->ex, asked->j)) {
             raise_gil(asked->ex, asked->j);
         }
         PyGILState_Release(gil);

@@ -196,7 +196,6 @@ class _Server:
         self.reactor = reactor
         self.open = set()
         self.handlers = {
-            "opened": self.opened,
             "data": self.data,
             "end": self.end_of_data,
             "room": self.room,
@@ -205,22 +204,31 @@ class _Server:
         }
 
     def run(self):
-        wait, handlers = self.reactor.wait, self.handlers
-        while (events := wait()) is not None:
-            for connection, kind, payload in events:
-                protocol = connection.protocol
-                try:
-                    if kind == "data":
-                        if protocol is not None and not protocol.closed:
-                            self.data(protocol, payload)
-                    elif protocol is not None:
-                        handlers[kind](protocol, payload)
-                    elif kind == "opened":
+        wait, serve = self.reactor.wait, self.serve
+        while serve(wait()):
+            pass
+
+    def serve(self, events):
+        """No reference to any of them is left while the next are waited for."""
+        if events is None:
+            return False
+        handlers = self.handlers
+        for connection, kind, payload in events:
+            protocol = connection.protocol
+            try:
+                if protocol is None:
+                    if kind == "opened":
                         self.opened(connection)
-                except Cancelled:
-                    raise
-                except BaseException as error:
-                    self.fail(protocol or connection.protocol, error)
+                elif not protocol.closed:
+                    handlers[kind](protocol, payload)
+            except Cancelled:
+                raise
+            except BaseException as error:
+                self.fail(protocol or connection.protocol, error)
+        return True
+
+    # Cancelled comes in wait(), or in code of a protocol: in code of this module it is not
+    # raised, so that a protocol is told of its end once.
 
     def end(self):
         """Whoever is still there is told, whatever the others do."""
@@ -229,6 +237,8 @@ class _Server:
             protocol = self.open.pop()
             try:
                 self.lose(protocol, gone)
+            except Cancelled:
+                pass
             except BaseException as error:
                 self.report(protocol, error)
         self.reactor.leave()
@@ -289,11 +299,10 @@ class _Server:
         self.obey(protocol, "close" if action is None else action)
 
     def room(self, protocol, _payload):
-        if not protocol.closed:
-            self.settle(protocol)
+        self.settle(protocol)
 
     def signalled(self, protocol, _payload):
-        if not protocol.closed and protocol._mode != _CLOSING:
+        if protocol._mode != _CLOSING:
             protocol._mode = _WRITING
             self.settle(protocol)
 
