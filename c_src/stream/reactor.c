@@ -9,8 +9,8 @@
 #include "alloc.h"
 #include "reactor_internal.h"
 
-/* So many are tried again for as long as the thread spins; the host watches more. */
-#define MANY_HOT 8
+/* One that had nothing in so many batches is watched. */
+#define MOST_TRIES 4
 /* Of so many connections the news are taken at a time; each may make three events. */
 #define MOST_NEWS     (REACTOR_BATCH / 4)
 #define ADDRESS_ALIGN ((size_t)16)
@@ -241,6 +241,7 @@ reactor__heat(connection *c)
     if (!c->hot && !(c->watched & REACTOR_READABLE)) {
         c->host->share(c);
         c->hot = true;
+        c->tries = 0;
         append_hot(c->home, c);
     }
 }
@@ -391,18 +392,25 @@ watch(batch *b, connection *c)
     }
 }
 
-/* True: it stays in the list.  `quiet` counts those that had nothing and were kept. */
+/* What becomes of one that has nothing now. */
+typedef enum {
+    QUIET_COUNTS, /* it stays in the list for some batches */
+    QUIET_STAYS,
+    QUIET_LEAVES /* it is watched */
+} quiet_rule;
+
+/* True: it stays in the list. */
 static bool
-try_one(batch *b, connection *c, bool keep, unsigned *quiet)
+try_one(batch *b, connection *c, quiet_rule rule)
 {
     if (!c->reading || !connection_is_open(c)) {
         return false;
     }
     if (c->datagrams ? read_datagram(b, c) : read_bytes(b, c)) {
+        c->tries = 0;
         return c->reading;
     }
-    if (keep && *quiet < MANY_HOT) {
-        ++*quiet;
+    if (rule == QUIET_STAYS || (rule == QUIET_COUNTS && ++c->tries < MOST_TRIES)) {
         return true;
     }
     watch(b, c);
@@ -410,17 +418,15 @@ try_one(batch *b, connection *c, bool keep, unsigned *quiet)
 }
 
 /* Those that were read from, once more, in turns: the batch after this one begins with
- * whom this one has no place for.  What has nothing is kept in the list while the
- * thread may spin for it, else it is watched. */
+ * whom this one has no place for. */
 static void
-try_hot(batch *b, bool keep)
+try_hot(batch *b, quiet_rule rule)
 {
     reactor *r = b->r;
     connection *last = r->hot != NULL ? r->last_hot : NULL, *c = NULL;
-    unsigned quiet = 0;
     while (c != last && has_place(b)) {
         c = take_hot(r);
-        if (try_one(b, c, keep, &quiet)) {
+        if (try_one(b, c, rule)) {
             append_hot(r, c);
         } else {
             cool(c);
@@ -489,13 +495,13 @@ collect_news(batch *b)
 }
 
 static stream_status
-collect(batch *b, bool keep)
+collect(batch *b, quiet_rule rule)
 {
     if (!make_room(b->r)) {
         return STREAM_NOMEM;
     }
     collect_news(b);
-    try_hot(b, keep);
+    try_hot(b, rule);
     return b->count > 0 ? STREAM_OK : STREAM_AGAIN;
 }
 
@@ -524,7 +530,7 @@ sees_news(void *arg)
 {
     const looker *self = arg;
     if (self->b->r->hot != NULL) {
-        try_hot(self->b, true);
+        try_hot(self->b, QUIET_STAYS);
     }
     return self->b->count > 0 || has_news(self->b->r) || is_raised(self->want);
 }
@@ -563,7 +569,7 @@ wait_for_news(batch *b, const reactor_want *want)
         return STREAM_CANCELLED;
     }
     if (!platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1)) {
-        try_hot(b, false);
+        try_hot(b, QUIET_LEAVES);
     }
     if (b->count > 0) {
         return STREAM_OK;
@@ -588,7 +594,7 @@ reactor_next(reactor *r, const reactor_want *want, reactor_event events[REACTOR_
         if (atomic_load(&r->closed)) {
             return STREAM_CLOSED;
         }
-        status = collect(&b, want->spin_ns > 0);
+        status = collect(&b, want->spin_ns > 0 ? QUIET_COUNTS : QUIET_LEAVES);
         if (status == STREAM_AGAIN) {
             status = wait_for_news(&b, want);
         }

@@ -11,9 +11,10 @@
  * READING.  Into a block of REACTOR_BLOCK_BYTES, one read behind the other; an event
  * pins its part.  When nothing pins the block it is filled from its start again.
  *
- * WATCHING costs the host a system call, a message and two threads that wake up.  So
- * after it was read from, a descriptor is tried once more, and for as long as the
- * thread spins anyway, before it is given to the host.
+ * WATCHING costs the host a system call, a message and two threads that wake up; to try
+ * a read in vain costs a tenth of that.  So after it was read from, a descriptor is
+ * tried again with some of the next batches, and for as long as the thread spins before
+ * it sleeps, and only then given to the host.
  *
  * CLOSING.  connection_close(), by anyone, dooms the connection: no system call begins
  * on its descriptor after that, and as soon as none is under way the host is told to
@@ -78,6 +79,7 @@ struct connection {
     bool reading; /* what arrives is wanted */
     bool ended;   /* the end of what arrives has been told */
     unsigned watched;
+    unsigned tries; /* batches in which it had nothing */
 };
 
 typedef enum {
