@@ -4,8 +4,8 @@ PyBuffer is a stream of bytes that Erlang writes while Python reads it as a file
 Channel carries messages both ways.  Pid, Ref and Atom stand for the Erlang terms of that
 name; send() sends a message to an Erlang process, call() calls an Erlang function.
 erlang.aio reads buffers in asyncio, erlang.channel answers messages, erlang.wsgi and
-erlang.asgi run web applications, erlang.testing makes buffers and channels without Erlang,
-for unit tests.
+erlang.asgi run web applications, erlang.reactor serves descriptors, erlang.testing makes
+buffers and channels without Erlang, for unit tests.
 """
 
 from _erlang import (

@@ -8,6 +8,7 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 from erlang import aio as aio
 from erlang import asgi as asgi
 from erlang import channel as channel
+from erlang import reactor as reactor
 from erlang import wsgi as wsgi
 
 __all__ = [

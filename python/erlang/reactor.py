@@ -30,9 +30,10 @@ import os
 import sys
 import threading
 
-from _erlang import Cancelled
+from _erlang import Cancelled, Data
 
 __all__ = [
+    "Data",
     "Protocol",
     "get_protocol",
     "set_protocol_factory",
