@@ -11,7 +11,8 @@
  * JSON: what happened within the window.  body_bytes is what the server's side has
  * taken of the bodies: with requests that are longer than the window most never end.
  */
-#include <arpa/inet.h>
+#include "client.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -22,12 +23,9 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <netinet/tcp.h>
-#include <time.h>
 #include <unistd.h>
 
 #define EVENTS 64
@@ -46,7 +44,7 @@ struct connection {
 };
 
 static struct {
-    struct sockaddr_in address;
+    uint16_t port;
     int file;
     const char *bytes;
     off_t head_bytes, request_bytes;
@@ -57,35 +55,9 @@ static struct {
 
 static struct {
     int counting;
-    size_t requests, errors;
+    size_t errors;
     uint64_t body_bytes;
-    double *latencies_ms;
-    size_t room;
 } seen;
-
-static void
-die(const char *what)
-{
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static double
-cpu_seconds(void)
-{
-    struct rusage use;
-    getrusage(RUSAGE_SELF, &use);
-    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-           (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-}
 
 static void
 watch(struct connection *connection, uint32_t events)
@@ -110,13 +82,7 @@ begin_request(struct connection *connection)
 static void
 open_connection(struct connection *connection)
 {
-    int on = 1;
-    connection->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connection->fd < 0 || connect(connection->fd, (struct sockaddr *)&load.address,
-                                      sizeof load.address) != 0)
-        die("connect");
-    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    fcntl(connection->fd, F_SETFL, O_NONBLOCK);
+    connection->fd = connect_to(load.port);
     begin_request(connection);
     connection->watched = 0;
     watch(connection, EPOLLIN | EPOLLOUT);
@@ -174,18 +140,6 @@ send_more(struct connection *connection)
         seen.body_bytes += (uint64_t)(body - (body_before > 0 ? body_before : 0));
     watch(connection,
           connection->sent == load.request_bytes ? EPOLLIN : EPOLLIN | EPOLLOUT);
-}
-
-static void
-note_latency(int64_t start_ns)
-{
-    if (seen.requests == seen.room) {
-        seen.room = seen.room * 2 + 1024;
-        seen.latencies_ms = realloc(seen.latencies_ms, seen.room * sizeof(double));
-        if (seen.latencies_ms == NULL)
-            die("realloc");
-    }
-    seen.latencies_ms[seen.requests++] = (double)(now_ns() - start_ns) / 1e6;
 }
 
 /* 1: all of it, and right; 0: not all yet; -1: wrong. */
@@ -247,22 +201,6 @@ run_until(int64_t end_ns)
     }
 }
 
-static int
-by_size(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* The nearest rank. */
-static double
-percentile(size_t percent)
-{
-    return seen.requests == 0
-               ? 0
-               : seen.latencies_ms[(seen.requests * percent + 99) / 100 - 1];
-}
-
 static void
 map_request(const char *path)
 {
@@ -285,9 +223,7 @@ main(int argc, char **argv)
               stderr);
         return 2;
     }
-    load.address.sin_family = AF_INET;
-    load.address.sin_port = htons((uint16_t)atoi(argv[1]));
-    load.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    load.port = (uint16_t)atoi(argv[1]);
     size_t count = (size_t)atoi(argv[2]);
     map_request(argv[3]);
     load.head_bytes = atoll(argv[4]);
@@ -312,12 +248,11 @@ main(int argc, char **argv)
     cpu = cpu_seconds() - cpu;
     bytes = seen.body_bytes - unacknowledged(connections, count) - bytes;
 
-    qsort(seen.latencies_ms, seen.requests, sizeof(double), by_size);
     printf(
         "{\"seconds\": %.6f, \"requests\": %zu, \"errors\": %zu, \"body_bytes\": %llu, "
         "\"p50_ms\": %.6f, \"p99_ms\": %.6f, \"client_cpu_s\": %.6f}\n",
-        seconds, seen.requests, seen.errors, (unsigned long long)bytes, percentile(50),
-        percentile(99), cpu);
+        seconds, latency_count(), seen.errors, (unsigned long long)bytes,
+        latency_ms(50), latency_ms(99), cpu);
     fflush(stdout);
     return 0;
 }
