@@ -15,17 +15,15 @@ its connections, one after the other, and checks the digest that comes back.
 
 import argparse
 import hashlib
-import json
 import os
 import pathlib
-import platform
 import random
-import statistics
-import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "common"))
+
+from rounds import cell, in_turns, machine, merged, under_load, write
 from servers import servers
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -44,25 +42,25 @@ def main():
     options = arguments()
     plan = QUICK if options.quick else FULL
     everything = servers(options.erlpy)
-    chosen = [s for s in everything if options.only in f"{s.app} {s.name}"]
+    chosen = [s for s in everything if options.only in f"{s.labels['app']} {s.name}"]
     cells = [(s, c) for s in options.size or SIZES
              for c in options.connections or plan["connections"]]
     rounds = options.rounds or plan["rounds"]
-    facts = machine()
+    facts = machine(PACKAGES)
     print(" ".join(f"{key}: {value}" for key, value in facts.items()), flush=True)
     found = {}
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        for number in range(rounds):
-            for size, connections in cells:
-                upload = Upload(pathlib.Path(folder), size)
-                for server in chosen if number % 2 == 0 else chosen[::-1]:
-                    window = options.window or plan["window"][size]
-                    row = measure(options.client, server, upload, connections,
-                                  plan["warm"], window)
-                    found.setdefault((size, connections, server), []).append(row)
-                    show(size, connections, server, row)
+        uploads = {size: Upload(pathlib.Path(folder), size) for size, _ in cells}
+        for (size, connections), server in in_turns(rounds, cells, chosen):
+            window = options.window or plan["window"][size]
+            row = measure(options.client, server, uploads[size], connections,
+                          plan["warm"], window)
+            labels = {**server.labels, "size": size, "connections": connections}
+            found.setdefault(tuple(labels.items()), []).append(row)
+            print(f"load {os.getloadavg()[0]:4.1f}  {line(labels | row)}", flush=True)
     facts["load at the end"] = os.getloadavg()
-    rows = [merged(*key, measured) for key, measured in found.items()]
+    rows = [merged(labels, measured, ("requests", "errors"))
+            for labels, measured in found.items()]
     print(f"\nmedian of {rounds}", flush=True)
     for row in rows:
         print(line(row))
@@ -90,15 +88,6 @@ def checkout(text):
     return (name if equals else "erlpy", folder)
 
 
-def machine():
-    return {
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "load at the start": os.getloadavg(),
-    }
-
-
 class Upload:
     """A request in a file, for the client."""
 
@@ -123,25 +112,15 @@ class Upload:
 
 
 def measure(client, server, upload, connections, warm, window):
-    command = [client, None, connections, upload.path, upload.head_bytes, upload.answer,
-               int(warm * 1000), int(window * 1000)]
-    with server.running() as process:
-        command[1] = process.port
-        process.reset_peak()
-        load = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE)
-        with load:
-            begun = load.stdout.readline()
-            before = process.cpu_seconds()
-            report = load.stdout.readline()
-            after = process.cpu_seconds()
-            peak = process.peak_mib()
-        if load.returncode or begun != b"begin\n":
-            raise RuntimeError(f"the client of {server.name} has failed")
-        return figures(json.loads(report), upload.size, after - before, peak)
+    report = under_load(server, lambda port: [
+        client, port, connections, upload.path, upload.head_bytes, upload.answer,
+        int(warm * 1000), int(window * 1000),
+    ])  # fmt: skip
+    return figures(report, upload.size)
 
 
-def figures(report, size, cpu, peak):
-    requests, seconds = report["requests"], report["seconds"]
+def figures(report, size):
+    requests, seconds, cpu = report["requests"], report["seconds"], report["cpu_s"]
     gigabytes = report["body_bytes"] / 1e9
     whole = size < GIB and requests > 0
     row = {
@@ -149,7 +128,7 @@ def figures(report, size, cpu, peak):
         "gb_s": gigabytes / seconds,
         "p50_ms": report["p50_ms"],
         "p99_ms": report["p99_ms"],
-        "peak_mib": peak,
+        "peak_mib": report["peak_mib"],
         "cpu_s_gb": cpu / gigabytes if gigabytes else None,
         "cpu_ms_request": cpu * 1000 / requests if whole else None,
         "cpus": cpu / seconds,
@@ -160,45 +139,15 @@ def figures(report, size, cpu, peak):
     return row | {key: None for key, least in LEAST_FOR.items() if requests < least}
 
 
-def merged(size, connections, server, rounds):
-    """The medians; none where a round has none."""
-    row = {"app": server.app, "server": server.name, "size": size, "connections": connections}
-    for key in rounds[0]:
-        values = [measured[key] for measured in rounds]
-        if key in ("requests", "errors"):
-            row[key] = sum(values)
-        elif None in values:
-            row[key] = None
-        else:
-            row[key] = float(f"{statistics.median(values):.4g}")
-    return row
-
-
-def show(size, connections, server, row):
-    where = {"app": server.app, "server": server.name, "size": size, "connections": connections}
-    print(f"load {os.getloadavg()[0]:4.1f}  {line(where | row)}", flush=True)
-
-
 def line(row):
-    def cell(key, width, digits):
-        value = row[key]
-        return "-".rjust(width) if value is None else f"{value:{width}.{digits}f}"
-
     return (
         f"{SIZES[row['size']]} x{row['connections']:<3} {row['app']:9} {row['server']:20}"
-        f"{cell('requests_s', 9, 1)} /s {cell('gb_s', 7, 3)} GB/s"
-        f"  p50 {cell('p50_ms', 8, 2)}  p99 {cell('p99_ms', 8, 2)} ms"
-        f"{cell('peak_mib', 7, 1)} MiB {cell('cpu_s_gb', 7, 2)} s/GB"
-        f" {cell('cpu_ms_request', 7, 3)} ms/req  cpus {cell('cpus', 4, 2)}"
-        f" client {cell('client_cpus', 4, 2)}  errors {row['errors']}"
+        f"{cell(row, 'requests_s', 9, 1)} /s {cell(row, 'gb_s', 7, 3)} GB/s"
+        f"  p50 {cell(row, 'p50_ms', 8, 2)}  p99 {cell(row, 'p99_ms', 8, 2)} ms"
+        f"{cell(row, 'peak_mib', 7, 1)} MiB {cell(row, 'cpu_s_gb', 7, 2)} s/GB"
+        f" {cell(row, 'cpu_ms_request', 7, 3)} ms/req  cpus {cell(row, 'cpus', 4, 2)}"
+        f" client {cell(row, 'client_cpus', 4, 2)}  errors {row['errors']}"
     )
-
-
-def write(path, facts, rows):
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    text = f'{{"machine": {json.dumps(facts)},\n"rows": [\n{lines}\n]}}\n'
-    pathlib.Path(path).write_text(text, encoding="utf-8")
-    print(f"Written to {path}")
 
 
 if __name__ == "__main__":
