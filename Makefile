@@ -8,6 +8,7 @@
 #   make test        every test
 #   make bench       the table of ratios
 #   make bench-http  uploads, beside gunicorn and uvicorn (QUICK=1: a first look)
+#   make bench-reactor   echoes, beside asyncio and uvloop (QUICK=1: a first look)
 #   make fuzz        libFuzzer on stream, channel and terms (FUZZ_SECONDS=60 each)
 #   make sanitize    the library in a real node under the sanitisers
 #   make soak        mixed load for SOAK_MINUTES=60, with a plot of memory and threads
@@ -38,8 +39,9 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 DEBIAN_PYTHON := /usr/bin/python3
 DEBIAN_TREE := _build/python-usr-bin-python3/tree
 
-.PHONY: all native extension demo serve test bench bench-http soak clean clean-native \
-        fuzz fuzz-stream fuzz-channel fuzz-terms sanitize sanitize-address sanitize-thread \
+.PHONY: all native extension demo serve test bench bench-http bench-reactor soak clean \
+        clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
+        sanitize sanitize-address sanitize-thread \
         warnings format ct pytest io-stack io-stack-node web browser \
         dialyzer xref check-docs check-examples check-install
 
@@ -99,13 +101,13 @@ bench:
 	+@$(MAKE) --no-print-directory all
 	@bench/run
 
-bench-http:
-	@PYTHON=$(DEBIAN_PYTHON) tools/install bench-http
+bench-http bench-reactor: bench-%:
+	@PYTHON=$(DEBIAN_PYTHON) tools/install $@
 	+@tools/in-copy $(DEBIAN_TREE) $(MAKE) --no-print-directory PYTHON=$(DEBIAN_PYTHON)
-	+@$(MAKE) --no-print-directory -s -C bench/http
-	@$(DEBIAN_PYTHON) bench/http/run.py --client _build/bench/http/load \
-	    --erlpy $(DEBIAN_TREE) $(if $(QUICK),--quick,--out bench/http/results.json)
-	@$(if $(QUICK),,$(DEBIAN_PYTHON) bench/http/report.py)
+	+@$(MAKE) --no-print-directory -s -C bench/$*
+	@$(DEBIAN_PYTHON) bench/$*/run.py --client _build/bench/$*/load \
+	    --erlpy $(DEBIAN_TREE) $(if $(QUICK),--quick,--out bench/$*/results.json)
+	@$(if $(QUICK),,$(DEBIAN_PYTHON) bench/$*/report.py)
 
 warnings:
 	+@status=0; for cc in gcc clang; do \

@@ -9,6 +9,12 @@ import subprocess
 from importlib.metadata import version
 
 
+def checkout(text):
+    """An argument FOLDER or NAME=FOLDER, of a built erlpy: a name and the folder."""
+    name, equals, folder = text.rpartition("=")
+    return (name if equals else "erlpy", folder)
+
+
 def machine(packages):
     """What is told of the machine; packages: those of Python whose versions count."""
     return {

@@ -23,7 +23,7 @@ import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "common"))
 
-from rounds import cell, in_turns, machine, merged, under_load, write
+from rounds import cell, checkout, in_turns, machine, merged, under_load, write
 from servers import servers
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -81,11 +81,6 @@ def arguments():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out")
     return parser.parse_args()
-
-
-def checkout(text):
-    name, equals, folder = text.rpartition("=")
-    return (name if equals else "erlpy", folder)
 
 
 class Upload:
