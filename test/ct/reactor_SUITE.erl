@@ -17,7 +17,7 @@ suite() ->
 all() ->
     [serves_tcp, serves_unix, serves_pipes, serves_datagrams, datagrams_over_unix, bad_addresses,
      client_info, reactors_of_their_own, default_factory, default_reactor, without_super,
-     data_is_bytes_like, data_is_kept, data_comes_in_large_pieces,
+     data_is_bytes_like, data_is_kept, rest_keeps_nothing, data_comes_in_large_pieces,
      actions_of_connection_made, actions_of_data_received, actions_of_write_ready,
      actions_of_eof_received, wrong_actions, made_as_it_is_taken, answer_from_another_thread,
      large_echo, slow_reader_pauses, half_close, peer_resets, close_writes_first,
@@ -26,7 +26,7 @@ all() ->
      module_without_a_reactor].
 
 init_per_suite(Config) ->
-    [_ | _] = [made, data, ready, eof, lost, other, wrong, kept, from, asleep, error, refused],
+    [_ | _] = [made, data, ready, eof, lost, other, wrong, kept, from, asleep, error, refused, freed],
     ok = erlpy_ct:start(Config),
     Config.
 
@@ -240,6 +240,15 @@ data_is_kept(_Config) ->
     {true, Size} = told(kept),
     %% The last piece may come together with the question.
     true = Size > iolist_size(Pieces) * 2 - 2200000,
+    ok = closed(Client),
+    stop(Reactor).
+
+%% A reactor that waits holds no protocol that has ended, and so no data either.
+rest_keeps_nothing(_Config) ->
+    Reactor = start('Freed'),
+    Client = connection(Reactor),
+    ok = echoes(Client, <<"last">>),
+    none = told(freed),
     ok = closed(Client),
     stop(Reactor).
 

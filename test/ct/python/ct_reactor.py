@@ -70,6 +70,15 @@ class PoliteEcho(reactor.Protocol):
         return "write_pending"
 
 
+class Freed(reactor.Protocol):
+    def data_received(self, data):
+        self.write_buffer += data
+        return "close"
+
+    def __del__(self):
+        tell("freed")
+
+
 class Other(Told):
     def connection_made(self, fd, client_info):
         tell("other")
