@@ -334,16 +334,20 @@ object_signal(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(info_doc, "info($self, /)\n--\n\nWhat was told at the handoff.");
+PyDoc_STRVAR(info_doc, "info($self, /)\n--\n\nWhat was told at the handoff.  Once.");
 
 static PyObject *
 object_info(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    pyb_message *message = ((pyb_connection *)self)->connection->info;
+    connection *c = connection_for_call(self);
+    pyb_message *message = c != NULL ? c->info : NULL;
     if (message == NULL) {
-        return PyDict_New();
+        return c != NULL ? PyDict_New() : NULL;
     }
-    return message->to_python(pyb__state_of(self), message, false);
+    c->info = NULL;
+    PyObject *info = message->to_python(pyb__state_of(self), message, false);
+    message->base.release(&message->base);
+    return info;
 }
 
 /* ---- The type ---- */

@@ -63,7 +63,7 @@ struct connection {
     int fd;
     bool reads, writes, is_socket, datagrams;
     void *user; /* the serving thread's: what it keeps for this connection */
-    void *info; /* the host's: what it was told of the connection, or NULL */
+    void *info; /* the host's: what it was told of the connection, until it is taken */
 
     atomic_uint use; /* a system call is under way; doomed */
 

@@ -179,7 +179,9 @@ def test_functions_of_reactor():
 def test_import_is_cheap():
     code = """
 import sys, erlang
+assert "erlang.reactor" not in sys.modules and hasattr(erlang, "reactor")
 erlang.channel.reply
+erlang.reactor.Protocol
 assert "asyncio" not in sys.modules and "erlang.aio" not in sys.modules
 erlang.aio.reader
 assert "erlang.aio" in sys.modules and erlang.aio is sys.modules["erlang.aio"]

@@ -6,7 +6,6 @@ import io
 import operator
 import os
 import socket
-import sys
 import threading
 import time
 
@@ -340,14 +339,3 @@ def module_says():
         except TypeError as error:
             refused.append("factory" in str(error))
     return (plain, refused, reactor.signal_write_ready(99999), reactor.get_protocol(99999))
-
-
-def has_reactor():
-    """In an interpreter that has not imported it."""
-    import subprocess
-
-    code = "import erlang; print(hasattr(erlang, 'reactor'), 'erlang.reactor' in __import__('sys').modules)"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20,
-        env={"PYTHONPATH": ":".join(sys.path)}, check=False,
-    ).stdout.strip()
