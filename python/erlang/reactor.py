@@ -70,6 +70,9 @@ class Protocol:
 
     write_limit = 65536
 
+    # Who decides for himself what comes next (_reactor_asyncio): is given the _Server.
+    _settle = None
+
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
         self.fd = -1
@@ -268,7 +271,7 @@ class _Server:
             raise RuntimeError("no protocol factory is set: set_protocol_factory()")
         protocol = factory()
         if not isinstance(protocol, Protocol):
-            protocol = _adapted(protocol)
+            protocol = _adapted(protocol, self, connection)
         if protocol._connection is not None:
             raise ValueError("the protocol factory must answer a new protocol each time")
         protocol._connection = connection
@@ -331,6 +334,9 @@ class _Server:
             protocol._mode = mode
 
     def settle(self, protocol):
+        if protocol._settle is not None:
+            protocol._settle(self)
+            return
         for _ in range(_MOST_WRITES):
             left = self.write(protocol)
             if protocol.closed:
@@ -415,13 +421,13 @@ class _Server:
         self.reactor.report(f"{who} of a reactor raised an exception\n{text}")
 
 
-def _adapted(protocol):
+def _adapted(protocol, server, connection):
     # Whoever is one has imported it.
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(protocol, asyncio.BaseProtocol):
         from ._reactor_asyncio import Adapter
 
-        return Adapter(protocol)
+        return Adapter(protocol, server, connection)
     raise TypeError(
         "the protocol factory must answer a Protocol or an asyncio protocol, not "
         + type(protocol).__name__
