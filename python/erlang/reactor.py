@@ -139,7 +139,11 @@ def set_protocol_factory(factory):
 
     On the thread of a reactor context (in its setup_code) it is set for that one;
     elsewhere for all that have none of their own.  A class derived from Protocol will
-    do, or any callable that answers an instance, or an asyncio.Protocol.
+    do, or any callable that answers an instance.
+
+    It may also answer an asyncio.Protocol or BufferedProtocol, and for sockets of
+    datagrams an asyncio.DatagramProtocol.  These get a transport that does what asyncio's
+    does, and may be called by any thread; but there is no event loop on this one.
     """
     global _default_factory
     if not callable(factory):
