@@ -7,6 +7,7 @@ when a part failed.
 """
 import collections
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -303,12 +304,22 @@ def common_test(name, python, tree):
     if tree is None:
         yield CommonTest(name, make("ct"))
     else:
+        goals = make("ct", f"PYTHON={python}")
+        if python == SYSTEM_PYTHON:
+            # It is there for its packages; its version has been tested in full.
+            goals.append("SUITE=" + ",".join(suites_with_packages()))
         # The full run of the stress suite is that of the main Python.
         yield CommonTest(
-            name,
-            ["tools/in-copy", tree, *make("ct", f"PYTHON={python}")],
-            {"STRESS_OPERATIONS": "30000"},
+            name, ["tools/in-copy", tree, *goals], {"STRESS_OPERATIONS": "30000"}
         )
+
+
+def suites_with_packages():
+    return [
+        str(suite)
+        for suite in sorted(pathlib.Path("test/ct").glob("*_SUITE.erl"))
+        if "skip_without" in suite.read_text(encoding="utf-8")
+    ]
 
 
 def web_part(main):

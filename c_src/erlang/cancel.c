@@ -344,8 +344,10 @@ is_reactor(PyFrameObject *frame)
 {
     PyObject *globals = PyFrame_GetGlobals(frame);
     PyObject *name = PyDict_GetItemString(globals, "__name__");
-    bool same = name != NULL && PyUnicode_Check(name) &&
-                PyUnicode_CompareWithASCIIString(name, "erlang.reactor") == 0;
+    bool same =
+        name != NULL && PyUnicode_Check(name) &&
+        (PyUnicode_CompareWithASCIIString(name, "erlang.reactor") == 0 ||
+         PyUnicode_CompareWithASCIIString(name, "erlang._reactor_asyncio") == 0);
     Py_DECREF(globals);
     return same;
 }

@@ -10,7 +10,9 @@
 #include "reactor_internal.h"
 
 /* One that had nothing in so many batches is watched. */
-#define MOST_TRIES 4
+#define MOST_TRIES     4
+#define SPIN_PROBE     16
+#define SPIN_MOST_LUCK 4
 /* Of so many connections the news are taken at a time; each may make three events. */
 #define MOST_NEWS     (REACTOR_BATCH / 4)
 #define ADDRESS_ALIGN ((size_t)16)
@@ -29,6 +31,7 @@ reactor_new(uint64_t max_connections)
     platform_lock_init(&r->lock);
     platform_event_init(&r->wake);
     r->max = max_connections;
+    r->spin_luck = SPIN_MOST_LUCK;
     return r;
 }
 
@@ -560,15 +563,33 @@ sleep_for_news(reactor *r, const reactor_want *want)
     }
 }
 
+/* Spinning is for those whose next request comes soon; where it was mostly in vain,
+ * only one wait in SPIN_PROBE begins with it. */
+static bool
+spin(batch *b, const reactor_want *want)
+{
+    reactor *r = b->r;
+    looker look = {b, want};
+    if (r->spin_luck == 0 && ++r->unspun % SPIN_PROBE != 0) {
+        return false;
+    }
+    bool seen = platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1);
+    if (b->count > 0) {
+        r->spin_luck += r->spin_luck < SPIN_MOST_LUCK;
+    } else if (!seen && r->spin_luck > 0) {
+        r->spin_luck--;
+    }
+    return seen;
+}
+
 /* STREAM_AGAIN: it was woken for something. */
 static stream_status
 wait_for_news(batch *b, const reactor_want *want)
 {
-    looker look = {b, want};
     if (is_raised(want)) {
         return STREAM_CANCELLED;
     }
-    if (!platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1)) {
+    if (!spin(b, want)) {
         try_hot(b, QUIET_LEAVES);
     }
     if (b->count > 0) {

@@ -27,6 +27,7 @@ struct reactor {
     connection *hot, *last_hot; /* in turns; each is a reference */
     stream_segment *block;
     size_t used;
+    unsigned spin_luck, unspun;
 };
 
 /* ---- reactor.c ---- */

@@ -421,7 +421,7 @@ class _Server:
         from traceback import format_exception
 
         who = protocol if isinstance(protocol, str) else type(protocol).__name__
-        text = "".join(format_exception(error))
+        text = "".join(format_exception(error)).rstrip()
         self.reactor.report(f"{who} of a reactor raised an exception\n{text}")
 
 
