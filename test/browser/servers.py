@@ -2,62 +2,50 @@
 
 import http.client
 import json
-import os
-import re
-import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
+import programs
+from programs import ROOT
+
 RUN = ROOT / "examples/upload_server/run"
 TIMEOUT_SECONDS = 60
 
 
 def environment(**options):
     """That of a test, without options of the caller's own."""
-    names = ("APP", "APP_DIR", "PORT", "MAX_BODY", "UNKNOWN_LENGTH", "VIRTUAL_ENV")
-    kept = {name: value for name, value in os.environ.items() if name not in names}
-    return {**kept, "PORT": "0", **options}
+    hidden = ("APP", "APP_DIR", "PORT", "MAX_BODY", "UNKNOWN_LENGTH", "VIRTUAL_ENV")
+    return programs.environment(*hidden, **{"PORT": "0", **options})
 
 
-class Server:
+class Server(programs.Program):
     """A server on a port that was free; `command` is what starts it."""
 
     def __init__(self, command=(str(RUN),), **options):
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed by stop()
-        self.process = subprocess.Popen(
+        self.folder = tempfile.TemporaryDirectory()
+        super().__init__(
             command,
+            Path(self.folder.name, "log"),
+            rb" on (http://\S+)",
+            errors=Path(self.folder.name, "errors"),
             cwd=ROOT,
             env=environment(**options),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
         )
-        self.url = self.address()
-
-    def address(self):
-        for line in self.process.stdout:
-            if found := re.search(r" on (http://\S+)", line):
-                return found[1]
-        raise AssertionError(f"the server has not started: {self.stop()}")
+        self.url = self.told[1].decode()
 
     def stop(self):
         """What it has written to its standard error."""
-        self.process.terminate()
-        self.process.wait(TIMEOUT_SECONDS)
-        self.process.stdout.close()
-        self.errors.seek(0)
-        with self.errors:
-            return self.errors.read()
+        self.end()
+        with self.folder:
+            return self.errors.read_text()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
-        if not self.errors.closed:
+        if self.errors.exists():
             self.stop()
 
     def connect(self):
@@ -92,8 +80,3 @@ class Server:
             with self.listen(upload_id) as events:
                 if next(events)["state"] == "waiting":
                     return
-
-    def memory(self, field):
-        """A figure of the node's process, in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024

@@ -1,34 +1,12 @@
 """Servers are started when a test first asks for them and serve the whole run.  Every test
-has a deadline: an exception first, the end of the run with all stacks when that is not
-enough."""
+has a deadline."""
 
-import faulthandler
-import signal
-
+import deadlines
+import programs
 import pytest
 import servers
 
-DEADLINE_SECONDS = 90
-GRACE_SECONDS = 20
-
-
-class Overdue(BaseException):
-    pass
-
-
-def overdue(signum, frame):
-    raise Overdue(f"not done after {DEADLINE_SECONDS} s")
-
-
-@pytest.fixture(autouse=True)
-def deadline():
-    faulthandler.dump_traceback_later(DEADLINE_SECONDS + GRACE_SECONDS, exit=True)
-    before = signal.signal(signal.SIGALRM, overdue)
-    signal.alarm(DEADLINE_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-    faulthandler.cancel_dump_traceback_later()
+deadline = deadlines.deadline(90)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +19,7 @@ def running(tmp_path_factory):
         if name not in started:
             try:
                 started[name] = servers.Server(name, folder)
-            except servers.StartError as error:
+            except programs.StartError as error:
                 # They are all of one make.
                 pytest.exit(str(error), 1)
         assert started[name].process.poll() is None, started[name].log.read_text()[-5000:]
@@ -51,7 +29,7 @@ def running(tmp_path_factory):
     for one in started.values():
         one.terminate()
     for one in started.values():
-        one.stop()
+        one.end()
 
 
 @pytest.fixture
@@ -65,7 +43,7 @@ def running_alone(tmp_path):
 
     yield server
     for one in started:
-        one.stop()
+        one.end()
 
 
 @pytest.fixture

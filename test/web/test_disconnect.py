@@ -130,5 +130,5 @@ def test_lifespan_ends_with_the_server(running_alone):
     server = running_alone("erlpy starlette")
     with Connection(server.port) as connection:
         assert connection.get("/started").json() is True
-    assert server.stop()
+    assert server.end()
     assert b"lifespan: shutdown" in server.log.read_bytes()

@@ -94,13 +94,13 @@ def test_slow_reader_slows_the_application_down(server):
     """It is let run ahead by what the sockets hold and the window, not by what it makes."""
     pieces = 1600
     name = new_id()
-    before = server.memory()[0]
+    before = server.memory("VmRSS")
     with Connection(server.port, window=SMALL_WINDOW) as connection:
         connection.send_head("GET", f"/produce?id={name}&count={pieces}&size={2**16}")
         assert connection.read_head()[0] == 200
         ahead = record(server.port, name, wait=2, least=32 * MIB)
         assert 0 < ahead["length"] < 32 * MIB
-        assert server.memory()[0] - before < 32 * MIB
+        assert server.memory("VmRSS") - before < 32 * MIB
         assert sum(map(len, connection.chunks())) == pieces * 2**16
     assert record(server.port, name)["error"] is None
 
@@ -127,7 +127,7 @@ def test_slow_reader_that_goes(server):
 def test_handler_that_does_not_read_stops_its_client(server):
     """The body waits in the client, not in the node."""
     target = "/stubborn" if server.app == "starlette" else "/sleep"
-    before = server.memory()[0]
+    before = server.memory("VmRSS")
     name = new_id()
     with Connection(server.port) as connection:
         connection.send_head("GET", f"{target}?id={name}", f"Content-Length: {LARGE}")
@@ -137,7 +137,7 @@ def test_handler_that_does_not_read_stops_its_client(server):
             while sent < LARGE:
                 sent += connection.socket.send(NOISE)
         assert sent < 32 * MIB
-        assert server.memory()[0] - before < 32 * MIB
+        assert server.memory("VmRSS") - before < 32 * MIB
         assert record(server.port, name, wait=0)["ended"] is False
 
 
