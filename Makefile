@@ -17,7 +17,7 @@
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
 # python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
-# `pytest`, `io-stack-node`, `web`, `browser`, `dialyzer`, `xref`, `check-docs`,
+# `pytest`, `io-stack-node`, `web`, `reactor`, `browser`, `dialyzer`, `xref`, `check-docs`,
 # `check-examples`, `check-install`.
 
 PYTHON ?= python3
@@ -42,7 +42,7 @@ DEBIAN_TREE := _build/python-usr-bin-python3/tree
 .PHONY: all native extension demo serve test bench bench-http bench-reactor soak clean \
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest io-stack io-stack-node web browser \
+        warnings format ct pytest io-stack io-stack-node web reactor browser \
         dialyzer xref check-docs check-examples check-install
 
 all:
@@ -137,6 +137,11 @@ io-stack-node: all
 # python3 lacks them: make web PYTHON=/usr/bin/python3
 web: all
 	@tools/pytest '$(PYTHON)' '$(OUT)' $(or $(ARGS),test/web)
+
+# The examples of the reactor with curl, wrk and the clients of Redis.  h11 is of Debian's
+# Python: make reactor PYTHON=/usr/bin/python3
+reactor: all
+	@tools/pytest '$(PYTHON)' '$(OUT)' $(or $(ARGS),test/reactor)
 
 # The upload page in Chromium, and what `make serve` prints.  Selenium is of Debian's Python.
 browser: all

@@ -20,6 +20,7 @@ VERSIONS = ["3.11", "3.12", "3.13"]
 # Where the Python of the system is, which may have a NumPy that others lack.
 SYSTEM_PYTHON = "/usr/bin/python3"
 WEB_PACKAGES = "django, flask, gunicorn, multipart, starlette, uvicorn"
+REACTOR_CLIENTS = ["curl", "wrk", "redis-cli", "redis-benchmark", "redis-check-rdb"]
 PART_SECONDS = 1500
 TOTAL_FILE = "_build/test/total"
 
@@ -322,19 +323,33 @@ def suites_with_packages():
     ]
 
 
+def in_python_with(modules, main, goal):
+    """(interpreter, command): `main` when it has the modules, else that of the system, for
+    which the tree is built once more."""
+    if output_of(main, "-c", f"import {modules}") is not None:
+        return main, make(goal)
+    tree = out_of(SYSTEM_PYTHON) + "/tree"
+    command = ["tools/in-copy", tree, *make(goal, f"PYTHON={SYSTEM_PYTHON}")]
+    return SYSTEM_PYTHON, command
+
+
 def web_part(main):
-    """On the Python that the packages belong to."""
-    command = make("web")
-    python = main
-    if output_of(main, "-c", f"import {WEB_PACKAGES}") is None:
-        python = SYSTEM_PYTHON
-        tree = "_build/python-" + python.strip("/").replace("/", "-") + "/tree"
-        command = ["tools/in-copy", tree, *make("web", f"PYTHON={python}")]
+    python, command = in_python_with(WEB_PACKAGES, main, "web")
     if output_of(python, "-c", f"import pytest, {WEB_PACKAGES}") is None:
         return Skipped("web", f"{python} lacks one of {WEB_PACKAGES}")
     if output_of(*"curl --version".split()) is None:
         return Skipped("web", "curl (not found)")
     return Part("web", command)
+
+
+def reactor_part(main):
+    python, command = in_python_with("h11", main, "reactor")
+    missing = [name for name in REACTOR_CLIENTS if not shutil.which(name)]
+    if output_of(python, "-c", "import pytest, h11") is None:
+        missing.append(f"pytest and h11 of {python}")
+    if missing:
+        return Skipped("reactor", f"{', '.join(missing)} (not found)")
+    return Part("reactor", command)
 
 
 def browser_part():
@@ -356,6 +371,7 @@ def parts(main):
     yield Part("fuzz", make("-k", "-j2", "fuzz"))
     yield from python_parts(main)
     yield web_part(main)
+    yield reactor_part(main)
     yield Sanitised("sanitize address", make("sanitize-address"))
     yield Sanitised("sanitize thread", make("sanitize-thread"))
     yield Part("dialyzer", make("dialyzer"))
