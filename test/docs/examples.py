@@ -44,6 +44,20 @@ EXPECTED = {
         r"garbage +422, Expecting value: .+; .+ written",
     ],
     "multipart": [*of_parser("by hand"), r"forms +6, each parsed by [123] parsers"],
+    "reactor_echo": [
+        r"echo +-> hello, 1",
+        r"echo +<- hello, 1",
+        r"echo +<- hello, 4",
+        r"echo +reactor_echo_1: 2 of 4 connections",
+        r"echo +reactor_echo_2: 2 of 4 connections",
+    ],
+    "reactor_redis": [
+        r"redis +<- \+OK",
+        r"redis +<- hello, world",
+        r"redis +<- :42",
+        r"redis +<- -WRONGTYPE .+",
+        r"redis +ok 1 connection, 8 commands",
+    ],
     "web_glue": [r"cowboy +compiled"],
     "worker_pool": [
         r"jobs +40, for 3 workers",
@@ -85,6 +99,15 @@ OPTIONAL = {
     "multipart": {
         "werkzeug": [*of_parser("Werkzeug")],
         "python-multipart": [*of_parser("python-multipart")],
+    },
+    "reactor_echo": {
+        "h11": [
+            r"http +<- HTTP/1\.1 200 OK",
+            r"http +<- GET /here HTTP/1\.1",
+            r"http +<- in pieces back",
+            r"http +reactor_echo_1: 1 of 2 connections",
+            r"http +reactor_echo_2: 1 of 2 connections",
+        ],
     },
     "web_glue": {
         "elixir": [r"Plug +compiled"],
@@ -168,6 +191,7 @@ def main():
             print(f"skipped  examples/{name}/run: {what} (not found)", flush=True)
             skipped += 1
     typed = [path for name in EXPECTED for path in (ROOT / "examples" / name).glob("*.py")]
+    typed += (ROOT / "examples/reactor_echo/app").glob("*.py")
     typed.append(ROOT / "examples/upload_server/app/upload_app.py")
     for source in [*typed, ROOT / "test/docs/typed.py"]:
         what = f"{source.relative_to(ROOT)}: mypy --strict"
