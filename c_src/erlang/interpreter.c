@@ -131,6 +131,7 @@ interpreter_start(const runtime_config *config)
     if (python_path == NULL) {
         return strdup("out of memory");
     }
+    platform_keep_freed_memory();
     PyStatus status = initialise(executable, python_path);
     free(python_path);
     if (PyStatus_Exception(status)) {

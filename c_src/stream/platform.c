@@ -17,6 +17,9 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__GLIBC__)
+#    include <malloc.h>
+#endif
 #include <sys/mman.h>
 
 #if defined(__linux__)
@@ -38,6 +41,9 @@
 /* Below this the system call and the zeroing of whole huge pages cost more than the
  * page faults that they save. */
 #define HUGE_WORTH_BYTES ((size_t)4 << 20)
+
+/* Of this size, and no more, glibc would keep blocks that a program uses again. */
+#define KEPT_BLOCK_BYTES (4 << 20)
 
 /* Looks at a held lock before sleeping: longer than most critical sections. */
 #define LOCK_SPINS 60
@@ -241,6 +247,18 @@ bool
 platform_has_fence_all_threads(void)
 {
     return atomic_load_explicit(&room->fence_registered, memory_order_relaxed);
+}
+
+void
+platform_keep_freed_memory(void)
+{
+#if defined(__GLIBC__)
+    if (getenv("MALLOC_MMAP_THRESHOLD_") == NULL &&
+        getenv("MALLOC_TRIM_THRESHOLD_") == NULL && getenv("GLIBC_TUNABLES") == NULL) {
+        mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES);
+        mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BLOCK_BYTES);
+    }
+#endif
 }
 
 void

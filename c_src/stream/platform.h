@@ -83,6 +83,12 @@ bool platform_spin(bool (*is_over)(void *arg), void *arg, uint32_t spin_ns,
  * nothing where the system has none, or below the size at which it pays. */
 void platform_advise_huge(void *block, size_t size_bytes);
 
+/* Has malloc keep blocks of up to some megabytes that are freed, for the next ones. The
+ * C library does so by itself until somebody sets one of its thresholds, as the Erlang
+ * runtime does: from then on each large block is fresh memory, whose page faults cost
+ * more than filling it.  Leaves alone what the environment sets. */
+void platform_keep_freed_memory(void);
+
 /* A mutual exclusion lock of one word: an uncontended pair costs two atomic
  * instructions.  Zero-initialised it is free.  Not recursive; unfair. */
 #if defined(__linux__) && !defined(PLATFORM_NO_FUTEX)

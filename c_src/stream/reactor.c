@@ -10,9 +10,11 @@
 #include "reactor_internal.h"
 
 /* One that had nothing in so many batches is watched. */
-#define MOST_TRIES     4
-#define SPIN_PROBE     16
-#define SPIN_MOST_LUCK 4
+#define MOST_TRIES 4
+/* A spin that is worth it makes up for so many in vain. */
+#define SPIN_GAIN      8
+#define SPIN_MOST_LUCK 32
+#define SPIN_PROBE     8
 /* Of so many connections the news are taken at a time; each may make three events. */
 #define MOST_NEWS     (REACTOR_BATCH / 4)
 #define ADDRESS_ALIGN ((size_t)16)
@@ -575,7 +577,10 @@ spin(batch *b, const reactor_want *want)
     }
     bool seen = platform_spin(sees_news, &look, want->spin_ns, INT64_MAX, -1);
     if (b->count > 0) {
-        r->spin_luck += r->spin_luck < SPIN_MOST_LUCK;
+        r->spin_luck += SPIN_GAIN;
+        if (r->spin_luck > SPIN_MOST_LUCK) {
+            r->spin_luck = SPIN_MOST_LUCK;
+        }
     } else if (!seen && r->spin_luck > 0) {
         r->spin_luck--;
     }
