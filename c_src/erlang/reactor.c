@@ -38,6 +38,8 @@ watch(connection *c, int event)
     return result < 0 ? EBADF : 0;
 }
 
+/* The stop callback is called, or will be; but not for a descriptor whose number is
+ * beyond what the node can watch, which then has never been watched. */
 static void
 unwatch(connection *c)
 {
