@@ -138,11 +138,11 @@ class Noted:
     def resume_writing(self):
         self.note("resume_writing")
 
-    def trying(self, call, *args):
+    def trying(self, call, *args, text=True):
         try:
             self.note(call.__name__, call(*args))
         except Exception as error:
-            self.note(call.__name__, type(error).__name__, str(error))
+            self.note(call.__name__, type(error).__name__, *([str(error)] if text else []))
 
 
 class Stream(Noted, asyncio.Protocol):

@@ -96,10 +96,18 @@ def endless(environ, start_response):
 def reading(environ, start_response):
     """Waits for a body, and tells how that ended."""
     tell("begun")
+    told = False
     try:
-        tell("read", len(environ["wsgi.input"].read(-1)))
-    except BaseException as error:
-        tell_whatever_comes("raised", error.__class__.__name__)
+        try:
+            tell("read", len(environ["wsgi.input"].read(-1)))
+        except BaseException as error:
+            tell("raised", error.__class__.__name__)
+            told = True
+            raise
+    except erlang.Cancelled:
+        # It may come between two steps of telling the other one.
+        if not told:
+            tell("raised", "Cancelled")
         raise
     start_response("200 OK", PLAIN)
     return [b"read"]
