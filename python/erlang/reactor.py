@@ -83,6 +83,7 @@ class Protocol:
         self._mode = _READING
         self._reading = False
         self._ended = False
+        self._finishing = False
         return self
 
     def connection_made(self, fd, client_info):
@@ -122,6 +123,15 @@ class Protocol:
 
         exc: None after "close" and after the end of data, else what went wrong.
         """
+
+    def write_eof(self):
+        """Nothing more is written after what is in write_buffer.
+
+        The other side sees the end of data, and what it sends is read as before: who sends
+        a last answer, and closes when eof_received() comes, loses nothing to a reset.  To be
+        called in a callback.  On what is no socket it does nothing.
+        """
+        self._finishing = self._connection is not None and self._connection.is_socket
 
     def sendto(self, data, addr=None):
         """Send one datagram to addr, or to whom the socket is connected.
@@ -288,7 +298,12 @@ class _Server:
             self.datagram(protocol, *data)
             return
         action = protocol.data_received(data)
-        if protocol._mode == _READING and action == "continue" and not protocol.write_buffer:
+        if (
+            action == "continue"
+            and protocol._mode == _READING
+            and not protocol.write_buffer
+            and not protocol._finishing
+        ):
             return
         self.obey(protocol, action)
 
@@ -364,14 +379,17 @@ class _Server:
             self.read(protocol, False)
 
     def write(self, protocol):
-        buffer = protocol.write_buffer
-        if not buffer:
-            return 0
+        buffer, left = protocol.write_buffer, 0
         try:
-            return protocol._connection.send(buffer)
+            if buffer:
+                left = protocol._connection.send(buffer)
+            if protocol._finishing and not left:
+                protocol._finishing = False
+                protocol._connection.end()
         except OSError as error:
             self.lose(protocol, error)
             return 0
+        return left
 
     def written(self, protocol):
         action = protocol.write_ready()

@@ -4,11 +4,11 @@
 
 -export([begin_case/0, end_case/1]).
 -export([start/1, start/2, stop/1, connection/1, connection/2, connections/3, settled/1]).
--export([pair/0, pair/1, hand/3, echoes/2, closed/1, received/2]).
+-export([pair/0, pair/1, hand/3, begun/2, ends/1, echoes/2, closed/1, received/2]).
 -export([logged/1, next_log/0, log/2]).
 -export([descriptors/0]).
 
--import(erlpy_ct, [eventually/1]).
+-import(erlpy_ct, [eventually/1, told/1]).
 
 -define(WITHIN, 10000).
 
@@ -72,6 +72,20 @@ connection(Reactor, Info) ->
 
 connections(Reactor, Info, Count) ->
     [connection(Reactor, Info) || _ <- lists:seq(1, Count)].
+
+%% A connection of Told that has got a byte, and its descriptor.
+begun(Reactor, Info) ->
+    Client = connection(Reactor, Info),
+    Fd = told(made),
+    ok = gen_tcp:send(Client, <<"x">>),
+    <<"x">> = told(data),
+    {Client, Fd}.
+
+%% The client's end of a connection of Told goes.
+ends(Client) ->
+    ok = gen_tcp:close(Client),
+    none = told(eof),
+    <<"none">> = told(lost).
 
 echoes(Client, Data) ->
     ok = gen_tcp:send(Client, Data),

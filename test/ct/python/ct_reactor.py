@@ -202,6 +202,22 @@ class Keeps(reactor.Protocol):
         return "continue"
 
 
+class Refuses(Told):
+    """Answers at once, and reads on until the other side has sent all."""
+
+    size = 0
+
+    def data_received(self, data):
+        if self.size == 0:
+            self.write_buffer += b"refused" * 100_000
+            self.write_eof()
+        self.size += len(data)
+        return "continue"
+
+    def eof_received(self):
+        tell("data", self.size)
+
+
 # ---- Other threads, and time
 
 
