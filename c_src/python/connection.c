@@ -21,6 +21,7 @@ typedef struct pyb_connection {
     PyObject_HEAD
     connection *connection; /* a reference */
     uintptr_t thread;
+    int fd;             /* also when it is closed */
     PyObject *protocol; /* whatever the module keeps there */
 } pyb_connection;
 
@@ -37,6 +38,7 @@ pyb__connection_of(pyb_state *state, connection *c)
     c->host->share(c);
     self->connection = c;
     self->thread = platform_thread();
+    self->fd = c->fd;
     self->protocol = NULL;
     PyObject_GC_Track(self);
     c->user = self;
@@ -383,7 +385,7 @@ object_dealloc(PyObject *object)
 static PyObject *
 object_fd(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLong(((pyb_connection *)self)->connection->fd);
+    return PyLong_FromLong(((pyb_connection *)self)->fd);
 }
 
 static PyObject *

@@ -29,6 +29,7 @@ in Erlang's logger.  No other connection notices.
 import os
 import sys
 import threading
+from traceback import format_exception
 
 from _erlang import Cancelled, Data
 
@@ -63,7 +64,6 @@ class Protocol:
     fd: the descriptor, the connection's own; -1 before connection_made().
     client_info: the map that was given to handoff, as a dict.
     write_buffer: a bytearray; what is put there is written.
-    closed: connection_lost() has been called, or is about to be.
     write_limit: over so many bytes in write_buffer nothing is read; it goes on at a
     quarter.  To be set by a subclass or an instance.
     """
@@ -78,13 +78,18 @@ class Protocol:
         self.fd = -1
         self.client_info = {}
         self.write_buffer = bytearray()
-        self.closed = False
+        self._closed = False
         self._connection = None
         self._mode = _READING
         self._reading = False
         self._ended = False
         self._finishing = False
         return self
+
+    @property
+    def closed(self):
+        """Whether connection_lost() has been called, or is about to be."""
+        return self._closed
 
     def connection_made(self, fd, client_info):
         """Called once, before all others.  None is "continue"."""
@@ -139,7 +144,7 @@ class Protocol:
         It may be dropped where there is no room, as the network may drop it.  True: it
         was handed to the system.  Raises OSError, ValueError for a host that is a name.
         """
-        if self._connection is None or self.closed:
+        if self._connection is None or self._closed:
             raise OSError("the connection is closed")
         return self._connection.sendto(data, addr)
 
@@ -212,7 +217,7 @@ def _serve(reactor):
 class _Server:
     def __init__(self, reactor):
         self.reactor = reactor
-        self.open = set()
+        self.open = {}
         self.handlers = {
             "data": self.data,
             "end": self.end_of_data,
@@ -237,12 +242,12 @@ class _Server:
                 if protocol is None:
                     if kind == "opened":
                         self.opened(connection)
-                elif not protocol.closed:
+                elif not protocol._closed:
                     handlers[kind](protocol, payload)
             except Cancelled:
                 raise
             except BaseException as error:
-                self.fail(protocol or connection.protocol, error)
+                self.fail(connection.protocol if protocol is None else protocol, error)
         return True
 
     # Cancelled comes in wait(), or in code of a protocol: in code of this module it is not
@@ -252,7 +257,7 @@ class _Server:
         """Whoever is still there is told, whatever the others do."""
         gone = ConnectionAbortedError("the reactor has ended")
         while self.open:
-            protocol = self.open.pop()
+            _, protocol = self.open.popitem()
             try:
                 self.lose(protocol, gone)
             except Cancelled:
@@ -267,8 +272,8 @@ class _Server:
         protocol = None
         try:
             protocol = connection.protocol = self.make(connection)
-            self.open.add(protocol)
-            _protocols[protocol.fd] = protocol
+            self.open[id(protocol)] = protocol
+            _protocols[connection.fd] = protocol
         except Cancelled:
             connection.close()
             raise
@@ -312,7 +317,10 @@ class _Server:
         if protocol.write_buffer:
             answer = bytes(protocol.write_buffer)
             protocol.write_buffer.clear()
-            protocol.sendto(answer, addr)
+            try:
+                protocol.sendto(answer, addr)
+            except OSError as error:
+                protocol.error_received(error)
         self.obey(protocol, action)
 
     def end_of_data(self, protocol, _payload):
@@ -339,7 +347,7 @@ class _Server:
     # ---- What is done next
 
     def obey(self, protocol, action):
-        if not protocol.closed:
+        if not protocol._closed:
             self.enter(protocol, action)
             self.settle(protocol)
 
@@ -358,12 +366,12 @@ class _Server:
             return
         for _ in range(_MOST_WRITES):
             left = self.write(protocol)
-            if protocol.closed:
+            if protocol._closed:
                 return
             if left or protocol._mode != _WRITING:
                 break
             self.written(protocol)
-            if protocol.closed:
+            if protocol._closed:
                 return
         else:
             protocol._connection.room()
@@ -395,7 +403,7 @@ class _Server:
         action = protocol.write_ready()
         if action == "continue" and protocol.write_buffer:
             action = "write_pending"
-        if not protocol.closed:
+        if not protocol._closed:
             self.enter(protocol, action)
 
     @staticmethod
@@ -423,12 +431,14 @@ class _Server:
             self.report(protocol, another)
 
     def lose(self, protocol, error):
-        if protocol is None or protocol.closed:
+        if protocol is None or protocol._closed:
             return
-        protocol.closed = True
+        protocol._closed = True
         connection = protocol._connection
-        self.open.discard(protocol)
-        _protocols.pop(protocol.fd, None)
+        self.open.pop(id(protocol), None)
+        # The number may be that of a later connection by now.
+        if _protocols.get(connection.fd) is protocol:
+            del _protocols[connection.fd]
         try:
             protocol.connection_lost(error)
         finally:
@@ -436,10 +446,11 @@ class _Server:
             connection.protocol = None
 
     def report(self, protocol, error):
-        from traceback import format_exception
-
         who = protocol if isinstance(protocol, str) else type(protocol).__name__
-        text = "".join(format_exception(error)).rstrip()
+        try:
+            text = "".join(format_exception(error)).rstrip()
+        except Exception as another:
+            text = f"{type(error).__name__}, which cannot be shown: {type(another).__name__}"
         self.reactor.report(f"{who} of a reactor raised an exception\n{text}")
 
 

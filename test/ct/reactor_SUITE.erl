@@ -20,7 +20,7 @@ all() ->
      client_info, reactors_of_their_own, default_factory, default_reactor, without_super,
      data_is_bytes_like, data_is_kept, rest_keeps_nothing, data_comes_in_large_pieces,
      large_echo, slow_reader_pauses, half_close, answer_before_the_end, peer_resets, close_writes_first,
-     exceptions_close_one, factories_that_fail, setup_that_fails,
+     exceptions_close_one, odd_protocols, factories_that_fail, setup_that_fails,
      limit_of_connections, bad_descriptors, duplicates, statistics, names, bad_arguments,
      module_without_a_reactor].
 
@@ -113,7 +113,7 @@ serves_datagrams(_Config) ->
     ok = gen_udp:close(Client),
     stop(Reactor).
 
-%% One that is bound to a name, and one that is not, has no address, and gets no answer.
+%% One that is bound to a name; and one that is not, has no address, and gets no answer.
 datagrams_over_unix(_Config) ->
     Reactor = start('Datagrams'),
     Names = [list_to_binary(filename:join("/tmp", "erlpy_" ++ os:getpid() ++ Side)) || Side <- [".a", ".b"]],
@@ -123,11 +123,12 @@ datagrams_over_unix(_Config) ->
     {ok, none} = py:call(os, close, [Fd]),
     {ok, <<"echo one">>} = py:call(ct_reactor, ask_by_datagram, [Served, Client, {bytes, <<"one">>}]),
     Client = told(from),
-    logged(fun() ->
-        {ok, none} = py:call(ct_reactor, ask_by_datagram, [Served, none, {bytes, <<"two">>}]),
-        none = told(from),
-        true = has(next_log(), "OSError")
-    end),
+    {ok, none} = py:call(ct_reactor, ask_by_datagram, [Served, none, {bytes, <<"two">>}]),
+    none = told(from),
+    <<"OSError">> = told(error),
+    {ok, none} = py:call(os, unlink, [Client]),
+    {ok, <<"echo three">>} = py:call(ct_reactor, ask_by_datagram, [Served, Client, {bytes, <<"three">>}]),
+    Client = told(from),
     [{ok, none} = py:call(os, unlink, [Name]) || Name <- Names],
     stop(Reactor).
 
@@ -401,6 +402,22 @@ raises_once(Reactor, Callback, Exit) ->
     Text = next_log(),
     [true = has(Text, Part) || Part <- ["Traceback", "ct_reactor.py", "of " ++ atom_to_list(Callback)]],
     ok = nothing_told(0).
+
+odd_protocols(_Config) ->
+    Reactor = start('Odd'),
+    [begin
+         Client = connection(Reactor),
+         Fd = told(made),
+         logged(fun() ->
+             ok = gen_tcp:send(Client, Data),
+             Data = told(data),
+             Lost = told(lost),
+             ok = closed(Client),
+             Data =:= <<"raise">> andalso (true = has(next_log(), "Unprintable"))
+         end),
+         {ok, none} = py:call('erlang.reactor', get_protocol, [Fd])
+     end || {Data, Lost} <- [{<<"raise">>, <<"Unprintable">>}, {<<"close">>, <<"none">>}]],
+    stop(Reactor).
 
 factories_that_fail(_Config) ->
     [begin

@@ -94,6 +94,35 @@ def raising(callback):
     return type("Raises", (Told,), {callback: fail})
 
 
+class Odd(Told):
+    """Neither hashed nor true nor shown, and its exceptions are no better."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise TypeError("never equal")
+
+    def __bool__(self):
+        raise TypeError("neither true nor false")
+
+    def data_received(self, data):
+        tell("data", bytes(data))
+        if data == b"raise":
+            raise Unprintable
+        self.fd = 0
+        try:
+            self.closed = True
+        except AttributeError:
+            return "close"
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+
 class FailsToBegin:
     def __init__(self):
         raise ZeroDivisionError("of the factory")
