@@ -286,6 +286,17 @@ object_end(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+static PyObject *
+object_discard(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    connection *c = connection_for_call(self);
+    if (c == NULL) {
+        return NULL;
+    }
+    connection_discard(c);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(room_doc, "room($self, /)\n--\n\n"
                        "Have the event 'room' come when more may be sent.");
 
@@ -419,6 +430,8 @@ static PyMethodDef object_methods[] = {
     {"room", object_room, METH_NOARGS, room_doc},
     {"end", object_end, METH_NOARGS,
      "end($self, /)\n--\n\nThe other side sees the end of data.  Raises OSError."},
+    {"discard", object_discard, METH_NOARGS,
+     "discard($self, /)\n--\n\nTake what has come and is not wanted, before a close."},
     {"dup", object_dup, METH_NOARGS,
      "dup($self, /)\n--\n\nAnother descriptor of the same."},
     {"close", object_close, METH_NOARGS, "close($self, /)\n--\n\nClose it."},

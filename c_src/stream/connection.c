@@ -17,6 +17,10 @@
 /* More is sent in several calls: one may copy this much in some 50 us. */
 #define SEND_BYTES ((size_t)256 << 10)
 
+/* Of what nobody reads any more so much is taken before a close. */
+#define DISCARD_BYTES ((size_t)16 << 10)
+#define DISCARD_TIMES 8
+
 #if defined(MSG_NOSIGNAL)
 #    define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
 #else
@@ -234,6 +238,21 @@ connection_send_to(connection *c, const void *bytes, size_t size,
     }
     int watched = wait_for_room(c, error);
     return watched != 0 ? watched : EAGAIN;
+}
+
+/* A socket that is closed with something unread is reset. */
+void
+connection_discard(connection *c)
+{
+    char unread[DISCARD_BYTES];
+    ssize_t got = 1;
+    if (!c->is_socket || c->datagrams || !enter(c)) {
+        return;
+    }
+    for (int i = 0; i < DISCARD_TIMES && got > 0; i++) {
+        got = recv(c->fd, unread, sizeof unread, MSG_DONTWAIT);
+    }
+    connection__leave(c);
 }
 
 int

@@ -157,6 +157,9 @@ int connection_send_to(connection *c, const void *bytes, size_t size,
 int connection_watch_room(connection *c);
 /* Another descriptor of the same, or a negative errno. */
 int connection_duplicate(connection *c);
+/* Takes what has come and is not wanted: a close that follows does not reset the other
+ * side before it has got what was sent. */
+void connection_discard(connection *c);
 /* The other side sees the end of data.  0 or an errno. */
 int connection_end(connection *c);
 /* Any thread.  Idempotent. */

@@ -442,6 +442,8 @@ class _Server:
         try:
             protocol.connection_lost(error)
         finally:
+            if error is None and not protocol._ended:
+                connection.discard()
             connection.close()
             connection.protocol = None
 

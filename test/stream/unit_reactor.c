@@ -369,6 +369,26 @@ test_unit_reactor_sends(void)
     leave(r, &p);
 }
 
+/* A close with something unread resets the other side. */
+void
+test_unit_reactor_discards(void)
+{
+    struct peer p;
+    reactor *r = reactor_new(2);
+    serve(r, &p, SOCK_STREAM);
+    connection_read(&p.base, false);
+    size_t sent;
+    char back[8];
+    CHECK(connection_send(&p.base, "last", 4, &sent) == 0 && sent == 4);
+    say(&p, "unread");
+    connection_discard(&p.base);
+    connection_close(&p.base);
+    connection_discard(&p.base);
+    CHECK(recv(p.other, back, sizeof back, 0) == 4);
+    CHECK(recv(p.other, back, sizeof back, 0) == 0);
+    leave(r, &p);
+}
+
 /* ---- What may be added ---- */
 
 static int
