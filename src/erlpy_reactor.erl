@@ -4,8 +4,8 @@
 -module(erlpy_reactor).
 -behaviour(gen_server).
 
--export([start_link/2, reactor/1, stats/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([start_link/2, start_default_link/1, reactor/1, stats/1]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 %% How long code of a protocol may take to its end before it is cancelled.
 -define(STOP_MS, 2000).
@@ -29,6 +29,11 @@ start_link(Id, Options) ->
             gen_server:start_link(?MODULE, {Id, Options}, [])
     end.
 
+%% The default one: it is there at once, and what fails is told to those who call it.
+-spec start_default_link(py_reactor_context:options()) -> {ok, pid()} | {error, term()}.
+start_default_link(#{name := Name} = Options) ->
+    gen_server:start_link({local, Name}, ?MODULE, {default, Options, later}, []).
+
 -spec reactor(py_reactor_context:reactor()) -> reference().
 reactor(Process) ->
     gen_server:call(Process, reactor, infinity).
@@ -37,9 +42,25 @@ reactor(Process) ->
 stats(Process) ->
     gen_server:call(Process, stats, infinity).
 
--spec init({term(), py_reactor_context:options()}) -> {ok, #state{}} | {stop, term()}.
+-spec init({term(), Options} | {term(), Options, later}) ->
+    {ok, #state{}} | {ok, none, {continue, term()}} | {stop, term()} when
+    Options :: py_reactor_context:options().
 init({Id, Options}) ->
     process_flag(trap_exit, true),
+    begin_reactor(Id, Options);
+init({Id, Options, later}) ->
+    process_flag(trap_exit, true),
+    {ok, none, {continue, {Id, Options}}}.
+
+-spec handle_continue({term(), py_reactor_context:options()}, none) ->
+    {noreply, #state{}} | {stop, {shutdown, {setup, term()}}, none}.
+handle_continue({Id, Options}, none) ->
+    case begin_reactor(Id, Options) of
+        {ok, State} -> {noreply, State};
+        {stop, Reason} -> {stop, {shutdown, {setup, Reason}}, none}
+    end.
+
+begin_reactor(Id, Options) ->
     case py_context:new() of
         {ok, Context} -> set_up(Id, Context, Options);
         {error, Reason} -> {stop, Reason}
@@ -102,7 +123,9 @@ handle_info(_Message, State) ->
 
 %% What is open is closed by the thread that serves it, or by the library when that has
 %% something else to do.
--spec terminate(term(), #state{}) -> ok.
+-spec terminate(term(), #state{} | none) -> ok.
+terminate(_Reason, none) ->
+    ok;
 terminate(_Reason, #state{context = Context, reactor = Reactor, serving = Ref}) ->
     ok = py_nif:reactor_close(Reactor),
     _ = [py:await(Ref, ?STOP_MS) || Ref =/= none],

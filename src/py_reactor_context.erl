@@ -113,8 +113,16 @@ stop(Reactor) ->
 handoff(Fd, Info) ->
     ok = check_handoff({handoff, [Fd, Info]}, Fd, Info),
     case default_reactor() of
-        {ok, Reactor} -> py_nif:reactor_handoff(erlpy_reactor:reactor(Reactor), Fd, Info);
+        {ok, Reactor} -> handoff_to_default(Reactor, Fd, Info);
         {error, _} = Error -> Error
+    end.
+
+handoff_to_default(Process, Fd, Info) ->
+    try erlpy_reactor:reactor(Process) of
+        Reactor -> py_nif:reactor_handoff(Reactor, Fd, Info)
+    catch
+        exit:{{shutdown, {setup, Reason}}, _} -> {error, Reason};
+        exit:_ -> {error, closed}
     end.
 
 %% @doc Hands a descriptor to a reactor.  `Info' is a map that becomes the dict `client_info'
@@ -157,21 +165,21 @@ default_reactor() ->
         Pid -> {ok, Pid}
     end.
 
+%% Its setup is not waited for by the supervisor, and its end is not that of the application:
+%% the next handoff starts another.
 start_default() ->
     Options = application:get_env(erlpy, reactor, #{}),
-    try supervisor:start_child(erlpy_sup, child_spec({default, auto, Options#{name => ?DEFAULT}})) of
+    Who = {start_link, [default, auto, Options]},
+    ok = erlpy_options:check({?MODULE, Who, 3}, Options, fun is_option/2),
+    Child = #{
+        id => ?DEFAULT,
+        start => {erlpy_reactor, start_default_link, [Options#{name => ?DEFAULT}]},
+        restart => temporary
+    },
+    try supervisor:start_child(erlpy_sup, Child) of
         {ok, Pid} -> {ok, Pid};
         {error, {already_started, Pid}} when is_pid(Pid) -> {ok, Pid};
-        {error, already_present} -> restart_default();
-        {error, {Reason, Child}} when element(1, Child) =:= child -> {error, Reason};
         {error, Reason} -> {error, Reason}
     catch
         exit:{noproc, _} -> {error, not_started}
-    end.
-
-restart_default() ->
-    case supervisor:restart_child(erlpy_sup, {?MODULE, default}) of
-        {ok, Pid} -> {ok, Pid};
-        {error, running} -> {ok, whereis(?DEFAULT)};
-        {error, Reason} -> {error, Reason}
     end.

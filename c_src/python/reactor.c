@@ -179,17 +179,27 @@ PyDoc_STRVAR(wait_doc, "wait($self, /)\n--\n\n"
                        "What is new: a list of (connection, kind, payload), or None\n"
                        "when the reactor is closed.");
 
+/* One thread at a time. */
+static bool
+begin_serving(pyb_reactor *self)
+{
+    if (pyb__refuse_forked() < 0) {
+        return false;
+    }
+    if (!atomic_exchange(&self->serving, true)) {
+        return true;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "another thread serves this reactor");
+    return false;
+}
+
 static PyObject *
 reactor_wait(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     pyb_reactor *self = (pyb_reactor *)object;
     PyObject *result = NULL;
     pyb__outcome outcome = PYB_RETRY;
-    if (pyb__refuse_forked() < 0) {
-        return NULL;
-    }
-    if (atomic_exchange(&self->serving, true)) {
-        PyErr_SetString(PyExc_RuntimeError, "another thread serves this reactor");
+    if (!begin_serving(self)) {
         return NULL;
     }
     forget_given(self);
@@ -204,10 +214,12 @@ static PyObject *
 reactor_leave_method(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     pyb_reactor *self = (pyb_reactor *)object;
-    forget_given(self);
-    if (!pyb__forked()) {
-        reactor_leave(self->reactor);
+    if (!begin_serving(self)) {
+        return NULL;
     }
+    forget_given(self);
+    reactor_leave(self->reactor);
+    atomic_store(&self->serving, false);
     Py_RETURN_NONE;
 }
 

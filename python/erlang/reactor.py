@@ -18,7 +18,8 @@ The callbacks answer what is to be done next, one of:
 
 "continue"       go on: read, and write what is in write_buffer meanwhile
 "read_pending"   the same, said by who has written all that there was
-"write_pending"  read no more until write_buffer is written; then call write_ready()
+"write_pending"  read no more until write_buffer is written; then call write_ready().
+                 From write_ready() itself, with nothing there: as "async_pending"
 "async_pending"  read no more until signal_write_ready(fd), which may come from any thread
 "close"          write what is in write_buffer, then close
 
@@ -142,11 +143,16 @@ class Protocol:
         """Send one datagram to addr, or to whom the socket is connected.
 
         It may be dropped where there is no room, as the network may drop it.  True: it
-        was handed to the system.  Raises OSError, ValueError for a host that is a name.
+        was handed to the system.  An error of the system goes to error_received().  Raises
+        ValueError for a host that is a name, and OSError when the connection is closed.
         """
         if self._connection is None or self._closed:
             raise OSError("the connection is closed")
-        return self._connection.sendto(data, addr)
+        try:
+            return self._connection.sendto(data, addr)
+        except OSError as error:
+            self.error_received(error)
+            return False
 
 
 def set_protocol_factory(factory):
@@ -218,6 +224,7 @@ class _Server:
     def __init__(self, reactor):
         self.reactor = reactor
         self.open = {}
+        self.batch = ()
         self.handlers = {
             "data": self.data,
             "end": self.end_of_data,
@@ -235,6 +242,7 @@ class _Server:
         """No reference to any of them is left while the next are waited for."""
         if events is None:
             return False
+        self.batch = events
         handlers = self.handlers
         for connection, kind, payload in events:
             protocol = connection.protocol
@@ -248,6 +256,7 @@ class _Server:
                 raise
             except BaseException as error:
                 self.fail(connection.protocol if protocol is None else protocol, error)
+        self.batch = ()
         return True
 
     # Cancelled comes in wait(), or in code of a protocol: in code of this module it is not
@@ -264,6 +273,10 @@ class _Server:
                 pass
             except BaseException as error:
                 self.report(protocol, error)
+        for connection, _, _ in self.batch:
+            if connection.protocol is None:
+                connection.close()
+        self.batch = ()
         self.reactor.leave()
 
     # ---- Events
@@ -317,10 +330,7 @@ class _Server:
         if protocol.write_buffer:
             answer = bytes(protocol.write_buffer)
             protocol.write_buffer.clear()
-            try:
-                protocol.sendto(answer, addr)
-            except OSError as error:
-                protocol.error_received(error)
+            protocol.sendto(answer, addr)
         self.obey(protocol, action)
 
     def end_of_data(self, protocol, _payload):
@@ -373,6 +383,8 @@ class _Server:
             self.written(protocol)
             if protocol._closed:
                 return
+            if protocol._mode == _WRITING and not protocol.write_buffer:
+                protocol._mode = _WAITING
         else:
             protocol._connection.room()
         mode = protocol._mode

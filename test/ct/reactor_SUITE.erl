@@ -201,14 +201,28 @@ default_reactor(_Config) ->
     Pid = whereis(erlpy_reactor_default),
     exit(Pid, kill),
     [ok = closed(Client) || Client <- Clients],
-    eventually(fun() -> is_pid(whereis(erlpy_reactor_default)) end),
-    ok = py_reactor_context:stop(erlpy_reactor_default),
+    %% The next one starts another, however often that happens.
+    [begin
+         {_, Other} = pair(),
+         {ok, OtherFd} = inet:getfd(Other),
+         eventually(fun() -> py_reactor_context:handoff(OtherFd, #{}) =:= ok end),
+         exit(whereis(erlpy_reactor_default), kill),
+         gen_tcp:close(Other)
+     end || _ <- lists:seq(1, 5)],
     ok = application:stop(erlpy),
     {error, not_started} = py_reactor_context:handoff(0, #{}),
     ok = application:set_env(erlpy, reactor, #{app_module => ct_absent}),
     ok = application:start(erlpy),
     {error, {app_module, {<<"ModuleNotFoundError">>, _, _}}} =
         py_reactor_context:handoff(0, #{}),
+    %% A setup that never ends keeps nobody else, and not the stop of the application.
+    ok = application:set_env(erlpy, reactor, #{setup_code => "while True: pass"}),
+    Caller = erlpy_ct:caller(fun() -> py_reactor_context:handoff(0, #{}) end),
+    eventually(fun() -> is_pid(whereis(erlpy_reactor_default)) end),
+    {Took, ok} = erlpy_ct:timed(fun() -> application:stop(erlpy) end),
+    true = Took < 15000,
+    {error, _} = erlpy_ct:answer_of(Caller),
+    ok = application:start(erlpy),
     ok = application:set_env(erlpy, reactor, #{}).
 
 without_super(_Config) ->

@@ -16,7 +16,7 @@ suite() ->
 
 all() ->
     [actions_of_connection_made, actions_of_data_received, actions_of_write_ready,
-     actions_of_eof_received, wrong_actions, made_as_it_is_taken, answer_from_another_thread].
+     actions_of_eof_received, nothing_to_write, wrong_actions, made_as_it_is_taken, answer_from_another_thread].
 
 init_per_suite(Config) ->
     [_ | _] = [made, data, ready, eof, lost],
@@ -152,6 +152,19 @@ actions_of_eof_received(_Config) ->
     ok = closed(Client),
     {ok, false} = py:call('erlang.reactor', signal_write_ready, [Fd]),
     stop(Reactor).
+
+%% Not asked again and again.
+nothing_to_write(_Config) ->
+    Reactor = start('Told'),
+    {Client, Fd} = begun(Reactor, #{data => write_pending, ready => write_pending}),
+    none = told(ready),
+    nothing_told(100),
+    {ok, true} = py:call('erlang.reactor', signal_write_ready, [Fd]),
+    none = told(ready),
+    nothing_told(100),
+    ok = gen_tcp:close(Client),
+    stop(Reactor),
+    <<"ConnectionAbortedError">> = told(lost).
 
 wrong_actions(_Config) ->
     Reactor = start('Told'),

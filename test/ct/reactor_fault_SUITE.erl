@@ -19,7 +19,7 @@ suite() ->
 all() ->
     [killed, killed_in_python, killed_in_a_sleep, stopped_in_a_sleep, interrupted_protocol,
      application_stops, supervised, slow_protocol, caller_dies_after_handoff, handoff_to_the_dead,
-     handoffs_beside_the_end, closed_while_written, abandoned, churn, many_at_once, idle,
+     handoffs_beside_the_end, closed_while_written, abandoned, abandoned_in_a_batch, churn, many_at_once, idle,
      calls_from_a_protocol, unloaded].
 
 init_per_suite(Config) ->
@@ -269,6 +269,23 @@ abandoned(_Config) ->
     <<"ConnectionAbortedError">> = told(lost),
     nothing_told(50),
     eventually(fun() -> descriptors() =:= Before end).
+
+%% Those that were to be begun after one that is cancelled.
+abandoned_in_a_batch(_Config) ->
+    Before = descriptors(),
+    {ok, 0} = py:call(ct_reactor, connections, []),
+    Reactor = unlinked('BusyMade'),
+    Sleeping = connection(Reactor, #{sleep => 0.3}),
+    none = told(asleep),
+    Busy = connection(Reactor, #{busy => true}),
+    Clients = connections(Reactor, #{}, 20),
+    none = told(asleep),
+    true = exit(Reactor, kill),
+    [ok = closed(Client) || Client <- [Sleeping, Busy | Clients]],
+    [gen_tcp:close(Client) || Client <- [Sleeping, Busy | Clients]],
+    eventually(fun() -> descriptors() =:= Before end),
+    eventually(fun() -> py:call(ct_reactor, connections, []) =:= {ok, 0} end),
+    nothing_told(0).
 
 %% ---- Much ------------------------------------------------------------------------------
 

@@ -297,6 +297,22 @@ class Busy(Told):
             pass
 
 
+class BusyMade(reactor.Protocol):
+    """Takes long to begin, as its client_info says."""
+
+    def connection_made(self, fd, client_info):
+        tell("asleep")
+        time.sleep(client_info.get("sleep", 0))
+        while client_info.get("busy"):
+            pass
+
+
+def connections():
+    """Objects of descriptors, of all reactors."""
+    gc.collect()
+    return sum(type(thing).__name__ == "Connection" for thing in gc.get_objects())
+
+
 class Counted(Echo):
     made = lost = 0
 
