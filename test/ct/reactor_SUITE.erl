@@ -18,7 +18,7 @@ suite() ->
 all() ->
     [serves_tcp, serves_unix, serves_pipes, serves_datagrams, datagrams_over_unix, bad_addresses,
      client_info, reactors_of_their_own, default_factory, default_reactor, without_super,
-     data_is_bytes_like, data_is_kept, rest_keeps_nothing, data_comes_in_large_pieces,
+     data_is_bytes_like, data_at_random, data_is_kept, rest_keeps_nothing, data_comes_in_large_pieces,
      large_echo, slow_reader_pauses, half_close, answer_before_the_end, peer_resets, close_writes_first,
      exceptions_close_one, odd_protocols, factories_that_fail, setup_that_fails,
      limit_of_connections, bad_descriptors, duplicates, statistics, names, bad_arguments,
@@ -241,6 +241,16 @@ data_is_bytes_like(_Config) ->
     Client = connection(Reactor),
     ok = gen_tcp:send(Client, <<"hello hello">>),
     [] = told(wrong),
+    ok = closed(Client),
+    stop(Reactor).
+
+data_at_random(_Config) ->
+    Reactor = start('Random'),
+    Seed = erlang:unique_integer([positive]) + erlang:system_time(second),
+    ct:log("seed ~p", [Seed]),
+    Client = connection(Reactor, #{seed => Seed}),
+    ok = gen_tcp:send(Client, <<"hello hello">>),
+    none = told(wrong),
     ok = closed(Client),
     stop(Reactor).
 

@@ -5,6 +5,7 @@ import gc
 import io
 import operator
 import os
+import random
 import socket
 import threading
 import time
@@ -206,6 +207,52 @@ def check_data(data):
         except Exception as another:
             wrong.append(f"{another!r} for {error.__name__}")
     return wrong
+
+
+class Index:
+    """As hostile as an index can be: it runs code in the midst of a search."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __index__(self):
+        gc.collect(0)
+        return self.value
+
+
+def outcome(call, *args):
+    try:
+        return call(*args)
+    except Exception as error:
+        return type(error).__name__
+
+
+def differs_from_bytes(data, seed, count):
+    """The first of so many random calls whose outcome is not that of bytes."""
+    chance, same = random.Random(seed), bytes(data)
+    bounds = [None, 0, 1, -1, 3, -3, 10, 11, 12, -11, -12, 10**30, -(10**30), Index(2), Index(-2)]
+    needles = [b"", b"h", b"lo", b"hello", b"o h", same, same + b"x", 104, 255, 256, -1, "text", None,
+               bytearray(b"l"), memoryview(b"ll"), Index(111), (b"h", b"lo"), (b"x", "x"), ()]
+    for _ in range(count):
+        name = chance.choice(["find", "count", "startswith", "endswith", "__contains__", "__getitem__", "decode"])
+        if name == "__getitem__":
+            bound = [chance.choice(bounds) for _ in range(3)]
+            args = [slice(*bound) if chance.random() < 0.7 else bound[0]]
+        elif name == "decode":
+            args = chance.choice([(), ("ascii",), ("utf-16", "ignore"), ("none",), (1,)])
+        else:
+            rest = [] if name == "__contains__" else chance.choices(bounds, k=chance.randrange(3))
+            args = [chance.choice(needles), *rest]
+        got, wanted = outcome(getattr(data, name), *args), outcome(getattr(same, name), *args)
+        if got != wanted or type(got) is not type(wanted):
+            return f"{name}{args!r}: {got!r}, not {wanted!r}"
+    return None
+
+
+class Random(reactor.Protocol):
+    def data_received(self, data):
+        tell("wrong", differs_from_bytes(data, self.client_info["seed"], 20000))
+        return "close"
 
 
 class Checked(reactor.Protocol):
