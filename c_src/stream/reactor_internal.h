@@ -9,6 +9,9 @@
 
 enum { NEWS_READABLE = 1, NEWS_WRITABLE = 2, NEWS_OPENED = 4, NEWS_SIGNAL = 8 };
 
+/* Of spinning, at most and to begin with. */
+#define SPIN_MOST_LUCK 32
+
 struct reactor {
     atomic_uint refs;
     uint64_t max;
@@ -32,8 +35,21 @@ struct reactor {
 
 /* ---- reactor.c ---- */
 
+typedef struct reactor__news {
+    connection *connection; /* a reference */
+    unsigned news;
+} reactor__news;
+
+/* The first ones of the queue, at most so many; how many. */
+unsigned reactor__take_news(reactor *r, unsigned most, reactor__news *taken);
+/* Sets the event at most once for each time that the thread waits. */
+void reactor__wake(reactor *r);
+
 /* False: it is not open any more. */
 bool reactor__remove(connection *c);
+
+/* ---- reactor_batch.c ---- */
+
 /* What arrives is wanted: it is tried, and then watched. */
 void reactor__heat(connection *c);
 
