@@ -16,6 +16,8 @@
 
 /* More is sent in several calls: one may copy this much in some 50 us. */
 #define SEND_BYTES ((size_t)256 << 10)
+/* And after so much others have their turn. */
+#define TURN_BYTES ((size_t)1 << 20)
 
 /* Of what nobody reads any more so much is taken before a close. */
 #define DISCARD_BYTES ((size_t)16 << 10)
@@ -206,7 +208,7 @@ connection_send(connection *c, const void *bytes, size_t size, size_t *sent)
     if (!c->writes) {
         return EBADF;
     }
-    while (*sent < size && error == 0) {
+    while (*sent < size && *sent < TURN_BYTES && error == 0) {
         size_t done = 0;
         if (!enter(c)) {
             return EPIPE;
@@ -216,7 +218,7 @@ connection_send(connection *c, const void *bytes, size_t size, size_t *sent)
         *sent += done;
     }
     atomic_fetch_add_explicit(&c->home->bytes_out, *sent, memory_order_relaxed);
-    return wait_for_room(c, error);
+    return wait_for_room(c, error == 0 && *sent < size ? EAGAIN : error);
 }
 
 int

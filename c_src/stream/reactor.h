@@ -77,6 +77,7 @@ struct connection {
     connection *next_hot;
     bool hot;     /* in the list of those to try, or to watch again */
     bool reading; /* what arrives is wanted */
+    bool passes;  /* one look: whom a signal is for may want to read no more */
     bool ended;   /* the end of what arrives has been told */
     unsigned watched;
     unsigned tries; /* batches in which it had nothing */

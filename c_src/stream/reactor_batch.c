@@ -213,6 +213,10 @@ try_one(batch *b, connection *c, quiet_rule rule)
     if (!c->reading || !connection_is_open(c)) {
         return false;
     }
+    if (c->passes) {
+        c->passes = false;
+        return true;
+    }
     if (c->datagrams ? read_datagram(b, c) : read_bytes(b, c)) {
         c->tries = 0;
         return c->reading;
@@ -259,6 +263,7 @@ add_news(batch *b, connection *c, unsigned news)
     }
     if (news & NEWS_SIGNAL) {
         add_event(b, c, REACTOR_SIGNALLED, 0);
+        c->passes = c->hot;
     }
 }
 

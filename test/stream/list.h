@@ -199,6 +199,8 @@ TEST(unit, reactor_full)
 TEST(unit, reactor_close)
 TEST(unit, reactor_close_in_call)
 TEST(unit, reactor_signals)
+TEST(unit, reactor_signal_before_data)
+TEST(unit, reactor_sends_in_turns)
 TEST(unit, reactor_many)
 TEST(unit, reactor_waits)
 

@@ -1,161 +1,13 @@
-/* unit_reactor.c: connections, and the thread that serves them.  The host is this file:
- * it notes what is to be watched, and tells of readiness when a test says so.
- */
+/* unit_reactor.c: what is read from connections, written to them, and may be one. */
 #if !defined(_GNU_SOURCE)
 #    define _GNU_SOURCE
 #endif
-#include "test.h"
+#include "support_reactor.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "../../c_src/stream/reactor_internal.h"
-
-/* ---- The host ---- */
-
-struct peer {
-    connection base; /* first */
-    atomic_int refs;
-    int watched[3]; /* calls, by event */
-    int unwatched;
-    int failure; /* of the next watch */
-    int other;   /* the test's end */
-};
-
-static int
-watch(connection *c, int event)
-{
-    struct peer *p = (struct peer *)(void *)c;
-    p->watched[event] += p->failure == 0;
-    return p->failure;
-}
-
-static void
-unwatch(connection *c)
-{
-    ((struct peer *)(void *)c)->unwatched++;
-    connection_close_descriptor(c);
-}
-
-static void
-share(connection *c)
-{
-    atomic_fetch_add(&((struct peer *)(void *)c)->refs, 1);
-}
-
-static void
-release(connection *c)
-{
-    if (atomic_fetch_sub(&((struct peer *)(void *)c)->refs, 1) == 1) {
-        reactor_release(c->home);
-        c->home = NULL;
-    }
-}
-
-static const reactor_host host = {watch, unwatch, share, release};
-
-/* Its one reference is the test's. */
-static void
-peer_of(struct peer *p, int fd, int other)
-{
-    CHECK(connection_init(&p->base, fd, &host) == 0);
-    atomic_init(&p->refs, 1);
-    p->watched[1] = p->watched[2] = p->unwatched = p->failure = 0;
-    p->other = other;
-}
-
-static void
-open_pair(struct peer *p, int type)
-{
-    int fds[2];
-    CHECK(socketpair(AF_UNIX, type, 0, fds) == 0);
-    peer_of(p, fds[0], fds[1]);
-}
-
-/* ---- The serving thread ---- */
-
-static reactor_event events[REACTOR_BATCH];
-
-/* What there is now; how many. */
-static unsigned
-look(reactor *r)
-{
-    unsigned count = 0;
-    reactor_want want = {.wait = false};
-    stream_status status = reactor_next(r, &want, events, &count);
-    CHECK(status == (count > 0 ? STREAM_OK : STREAM_TIMEDOUT));
-    return count;
-}
-
-static void
-drop_events(unsigned count)
-{
-    while (count > 0) {
-        reactor_event *event = &events[--count];
-        reactor_unpin(event->segment);
-        event->connection->host->release(event->connection);
-    }
-}
-
-/* There is just this, of this connection. */
-static bool
-sees(reactor *r, struct peer *p, reactor_event_kind kind)
-{
-    unsigned count = look(r);
-    bool same =
-        count == 1 && events[0].connection == &p->base && events[0].kind == kind;
-    drop_events(count);
-    return same;
-}
-
-static bool
-sees_data(reactor *r, struct peer *p, const char *text)
-{
-    unsigned count = look(r);
-    bool same = count == 1 && events[0].connection == &p->base &&
-                events[0].kind == REACTOR_DATA && events[0].size == strlen(text) &&
-                memcmp(events[0].data, text, events[0].size) == 0;
-    drop_events(count);
-    return same;
-}
-
-static bool
-sees_nothing(reactor *r)
-{
-    unsigned count = look(r);
-    drop_events(count);
-    return count == 0;
-}
-
-static void
-say(struct peer *p, const char *text)
-{
-    CHECK(send(p->other, text, strlen(text), 0) == (ssize_t)strlen(text));
-}
-
-/* Opened and read from. */
-static void
-serve(reactor *r, struct peer *p, int type)
-{
-    open_pair(p, type);
-    CHECK(reactor_add(r, &p->base) == REACTOR_ADDED);
-    CHECK(sees(r, p, REACTOR_OPENED));
-    connection_read(&p->base, true);
-}
-
-static void
-leave(reactor *r, struct peer *p)
-{
-    reactor_leave(r);
-    CHECK(p->unwatched == 1 && !connection_is_open(&p->base));
-    CHECK(p->refs == 1);
-    release(&p->base);
-    close(p->other);
-    reactor_release(r);
-}
 
 /* ---- Reading ---- */
 
@@ -369,6 +221,57 @@ test_unit_reactor_sends(void)
     leave(r, &p);
 }
 
+struct drain {
+    int fd;
+    size_t size;
+};
+
+static void *
+drain_all(void *arg)
+{
+    struct drain *self = arg;
+    uint8_t *to = malloc(self->size);
+    for (size_t got = 0; got < self->size;) {
+        ssize_t some = recv(self->fd, to, self->size, 0);
+        CHECK(some > 0);
+        got += (size_t)some;
+    }
+    free(to);
+    return NULL;
+}
+
+/* However fast it is taken, a call ends after a megabyte or so, and goes on with an
+ * event. */
+void
+test_unit_reactor_sends_in_turns(void)
+{
+    struct peer p;
+    reactor *r = reactor_new(2);
+    serve(r, &p, SOCK_STREAM);
+    connection_read(&p.base, false);
+    CHECK(sees_nothing(r));
+    size_t size = 8 << 20, done = 0, turns = 0;
+    uint8_t *bytes = calloc(1, size);
+    struct drain drain = {p.other, size};
+    struct crew crew = {.count = 0};
+    crew_add(&crew, drain_all, &drain);
+    while (done < size) {
+        size_t sent;
+        CHECK(connection_send(&p.base, bytes, size - done, &sent) == 0);
+        CHECK(sent < ((size_t)1 << 20) + ((size_t)256 << 10));
+        done += sent;
+        turns++;
+        if (done < size) {
+            connection_ready(&p.base, REACTOR_WRITABLE);
+            CHECK(sees(r, &p, REACTOR_ROOM));
+        }
+    }
+    crew_join(&crew);
+    CHECK(turns > 6 && p.watched[REACTOR_WRITABLE] == (int)turns - 1);
+    free(bytes);
+    leave(r, &p);
+}
+
 /* A close with something unread resets the other side. */
 void
 test_unit_reactor_discards(void)
@@ -452,163 +355,4 @@ test_unit_reactor_full(void)
     release(&p.base);
     close(p.other);
     leave(r, &q);
-}
-
-/* ---- Closing ---- */
-
-void
-test_unit_reactor_close(void)
-{
-    struct peer p;
-    reactor *r = reactor_new(2);
-    serve(r, &p, SOCK_STREAM);
-    CHECK(sees_nothing(r));
-    say(&p, "unread");
-    connection_ready(&p.base, REACTOR_READABLE);
-    connection_signal(&p.base);
-    connection_close(&p.base);
-    connection_close(&p.base);
-    connection_ready(&p.base, REACTOR_READABLE);
-    connection_signal(&p.base);
-    CHECK(sees_nothing(r) && p.unwatched == 1 && p.base.fd == -1);
-    size_t sent;
-    CHECK(connection_send(&p.base, "a", 1, &sent) == EPIPE);
-    CHECK(connection_end(&p.base) == EPIPE && connection_duplicate(&p.base) == -EBADF);
-    CHECK(connection_watch_room(&p.base) == 0 && p.watched[REACTOR_WRITABLE] == 0);
-    reactor_info info;
-    reactor_get_info(r, &info);
-    CHECK(info.active == 0 && info.total == 1);
-    CHECK(!reactor_close_one(r));
-    leave(r, &p);
-}
-
-/* A close in the middle of a call: the descriptor is closed after it. */
-void
-test_unit_reactor_close_in_call(void)
-{
-    struct peer p;
-    reactor *r = reactor_new(2);
-    serve(r, &p, SOCK_STREAM);
-    atomic_store(&p.base.use, 1);
-    connection_close(&p.base);
-    CHECK(p.unwatched == 0 && !connection_is_open(&p.base));
-    connection_close(&p.base);
-    CHECK(p.unwatched == 0);
-    connection__leave(&p.base);
-    CHECK(p.unwatched == 1);
-    leave(r, &p);
-}
-
-void
-test_unit_reactor_signals(void)
-{
-    struct peer p;
-    reactor *r = reactor_new(2);
-    serve(r, &p, SOCK_STREAM);
-    connection_signal(&p.base);
-    connection_signal(&p.base);
-    CHECK(sees(r, &p, REACTOR_SIGNALLED) && sees_nothing(r));
-    connection_signal(&p.base);
-    CHECK(sees(r, &p, REACTOR_SIGNALLED));
-    leave(r, &p);
-}
-
-/* More than fit into a batch, and none twice. */
-void
-test_unit_reactor_many(void)
-{
-    enum { MANY = 300 };
-    static struct peer peers[MANY];
-    reactor *r = reactor_new(MANY);
-    for (int i = 0; i < MANY; i++) {
-        open_pair(&peers[i], SOCK_STREAM);
-        CHECK(reactor_add(r, &peers[i].base) == REACTOR_ADDED);
-        say(&peers[i], "x");
-    }
-    unsigned opened = 0, read = 0, count;
-    while ((count = look(r)) > 0) {
-        for (unsigned i = 0; i < count; i++) {
-            opened += events[i].kind == REACTOR_OPENED;
-            read += events[i].kind == REACTOR_DATA;
-            if (events[i].kind == REACTOR_OPENED) {
-                connection_read(events[i].connection, true);
-            }
-        }
-        drop_events(count);
-    }
-    CHECK(opened == MANY && read == MANY);
-    reactor_leave(r);
-    for (int i = 0; i < MANY; i++) {
-        CHECK(peers[i].watched[REACTOR_READABLE] == 1 && peers[i].unwatched == 1);
-        CHECK(peers[i].refs == 1);
-        release(&peers[i].base);
-        close(peers[i].other);
-    }
-    reactor_release(r);
-}
-
-/* ---- Waiting ---- */
-
-struct server {
-    reactor *r;
-    reactor_want want;
-    stream_status status;
-    unsigned count;
-    pthread_t thread;
-};
-
-static void *
-wait_on_thread(void *arg)
-{
-    struct server *server = arg;
-    server->status = reactor_next(server->r, &server->want, events, &server->count);
-    return NULL;
-}
-
-static void
-begin_wait(struct server *server, reactor *r, stream_token *token, uint32_t spin_ns)
-{
-    server->r = r;
-    server->want = (reactor_want){.wait = true, .spin_ns = spin_ns, .token = token};
-    server->count = 0;
-    CHECK(pthread_create(&server->thread, NULL, wait_on_thread, server) == 0);
-    while (!atomic_load(&r->waits)) {
-        sleep_ms(1);
-    }
-}
-
-static void
-end_wait(struct server *server, stream_status status, unsigned count)
-{
-    CHECK(pthread_join(server->thread, NULL) == 0);
-    CHECK(server->status == status && server->count == count);
-    drop_events(count);
-}
-
-void
-test_unit_reactor_waits(void)
-{
-    struct peer p;
-    struct server server;
-    stream_token token;
-    stream_token_init(&token);
-    reactor *r = reactor_new(2);
-    serve(r, &p, SOCK_STREAM);
-    begin_wait(&server, r, NULL, 1000);
-    CHECK(p.watched[REACTOR_READABLE] == 1);
-    say(&p, "x");
-    connection_ready(&p.base, REACTOR_READABLE);
-    end_wait(&server, STREAM_OK, 1);
-    begin_wait(&server, r, &token, 0);
-    connection_signal(&p.base);
-    end_wait(&server, STREAM_OK, 1);
-    begin_wait(&server, r, &token, 0);
-    stream_token_raise(&token);
-    end_wait(&server, STREAM_CANCELLED, 0);
-    stream_token_clear(&token);
-    begin_wait(&server, r, &token, 0);
-    reactor_close(r);
-    end_wait(&server, STREAM_CLOSED, 0);
-    stream_token_destroy(&token);
-    leave(r, &p);
 }
