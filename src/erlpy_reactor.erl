@@ -100,11 +100,13 @@ run(Context, Code) ->
         {error, Reason} -> {error, {setup_code, Reason}}
     end.
 
--spec handle_call(reactor | stats, gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(reactor, _From, #state{reactor = Reactor} = State) ->
     {reply, Reactor, State};
 handle_call(stats, _From, #state{id = Id, reactor = Reactor} = State) ->
-    {reply, (py_nif:reactor_info(Reactor))#{id => Id}, State}.
+    {reply, (py_nif:reactor_info(Reactor))#{id => Id}, State};
+handle_call(Request, _From, State) ->
+    {reply, {error, {unknown_request, Request}}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(_Message, State) ->

@@ -252,6 +252,19 @@ executor_cancelled_gil(pyb_state *state)
     return -1;
 }
 
+bool
+executor_is_cancelled(void)
+{
+    worker *w = executor__current_worker();
+    if (w == NULL) {
+        return false;
+    }
+    pthread_mutex_lock(&w->ex->lock);
+    bool cancelled = w->running != NULL && w->running->cancel != CANCEL_NONE;
+    pthread_mutex_unlock(&w->ex->lock);
+    return cancelled;
+}
+
 /* ---- The canceller ---- */
 
 static void

@@ -101,6 +101,8 @@ void executor_wait_end(void);
 void executor_loop_waits(stream_waker *waker);
 /* pyb_host.cancelled */
 int executor_cancelled_gil(pyb_state *state);
+/* pyb_host.is_cancelled: also one that has been delivered. */
+bool executor_is_cancelled(void);
 
 /* ---- Jobs on event loops (tasks.c) ------------------------------------------- */
 

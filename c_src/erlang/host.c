@@ -147,6 +147,7 @@ host_table(void)
         .wait_end = executor_wait_end,
         .cancelled = executor_cancelled_gil,
         .loop_waits = executor_loop_waits,
+        .is_cancelled = executor_is_cancelled,
         .report = failure_report_text,
         .forked = nif_forked,
         .spin_ns = runtime_spin_ns,

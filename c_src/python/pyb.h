@@ -117,6 +117,8 @@ typedef struct pyb_host {
      * A cancel that leaves an exception with the thread then pokes the waker, so that
      * the loop comes out of its system call.  Shares it. */
     void (*loop_waits)(stream_waker *waker);
+    /* The job of the calling thread has been cancelled. */
+    bool (*is_cancelled)(void);
     /* Log an error that belongs to no call. */
     void (*report)(const char *utf8, size_t size);
     /* In a child of the node after fork(): nothing may wait or reach the node. */

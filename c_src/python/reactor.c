@@ -223,6 +223,18 @@ reactor_leave_method(PyObject *object, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* The host takes a lock of its own. */
+static PyObject *
+reactor_cancelled(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    const pyb_host *host = pyb_get_host();
+    bool cancelled = false;
+    Py_BEGIN_ALLOW_THREADS
+    cancelled = host != NULL && host->is_cancelled != NULL && host->is_cancelled();
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(cancelled);
+}
+
 static PyObject *
 reactor_report(PyObject *Py_UNUSED(self), PyObject *text)
 {
@@ -242,6 +254,8 @@ static PyMethodDef reactor_methods[] = {
     {"wait", reactor_wait, METH_NOARGS, wait_doc},
     {"leave", reactor_leave_method, METH_NOARGS,
      "leave($self, /)\n--\n\nServe no more; what is open is closed."},
+    {"cancelled", reactor_cancelled, METH_NOARGS,
+     "cancelled($self, /)\n--\n\nHas the call that serves been cancelled?"},
     {"report", reactor_report, METH_O, "report($self, text, /)\n--\n\nLog an error."},
     {NULL, NULL, 0, NULL},
 };

@@ -51,6 +51,8 @@ _MODES = {
     "async_pending": _WAITING,
     "close": _CLOSING,
 }
+# Of the report of an exception more is left out.
+_MOST_REPORT = 65536
 # A protocol that always has more to write lets the others have their turn after so much.
 _MOST_WRITES = 8
 
@@ -62,7 +64,8 @@ _local = threading.local()
 class Protocol:
     """One connection.  Subclasses answer an action (see the module) from the callbacks.
 
-    fd: the descriptor, the connection's own; -1 before connection_made().
+    fd: the descriptor, the connection's own; -1 before connection_made(), and after
+    connection_lost(), when its number may be that of another one.
     client_info: the map that was given to handoff, as a dict.
     write_buffer: a bytearray; what is put there is written.
     write_limit: over so many bytes in write_buffer nothing is read; it goes on at a
@@ -252,9 +255,8 @@ class _Server:
                         self.opened(connection)
                 elif not protocol._closed:
                     handlers[kind](protocol, payload)
-            except Cancelled:
-                raise
             except BaseException as error:
+                self.pass_on(error)
                 self.fail(connection.protocol if protocol is None else protocol, error)
         self.batch = ()
         return True
@@ -277,6 +279,7 @@ class _Server:
             if connection.protocol is None:
                 connection.close()
         self.batch = ()
+        self.handlers = None  # they refer to this object
         self.reactor.leave()
 
     # ---- Events
@@ -287,11 +290,9 @@ class _Server:
             protocol = connection.protocol = self.make(connection)
             self.open[id(protocol)] = protocol
             _protocols[connection.fd] = protocol
-        except Cancelled:
-            connection.close()
-            raise
         except BaseException as error:
             connection.close()
+            self.pass_on(error)
             self.report("the protocol factory", error)
             return
         action = protocol.connection_made(protocol.fd, protocol.client_info)
@@ -437,10 +438,14 @@ class _Server:
         self.report(protocol, error)
         try:
             self.lose(protocol, error)
-        except Cancelled:
-            raise
         except BaseException as another:
+            self.pass_on(another)
             self.report(protocol, another)
+
+    def pass_on(self, error):
+        """A cancel of the reactor ends it; a protocol may also raise another's."""
+        if isinstance(error, Cancelled) and self.reactor.cancelled():
+            raise error
 
     def lose(self, protocol, error):
         if protocol is None or protocol._closed:
@@ -458,13 +463,18 @@ class _Server:
                 connection.discard()
             connection.close()
             connection.protocol = None
+            protocol.fd = -1
 
     def report(self, protocol, error):
-        who = protocol if isinstance(protocol, str) else type(protocol).__name__
         try:
+            who = protocol if isinstance(protocol, str) else type(protocol).__name__
             text = "".join(format_exception(error)).rstrip()
-        except Exception as another:
-            text = f"{type(error).__name__}, which cannot be shown: {type(another).__name__}"
+        except BaseException as another:
+            self.pass_on(another)
+            who, text = "a protocol", "(the exception cannot be shown)"
+        if len(text) > _MOST_REPORT:
+            half = _MOST_REPORT // 2
+            text = f"{text[:half]}\n... {len(text) - 2 * half} characters ...\n{text[-half:]}"
         self.reactor.report(f"{who} of a reactor raised an exception\n{text}")
 
 

@@ -95,7 +95,13 @@ def raising(callback):
     return type("Raises", (Told,), {callback: fail})
 
 
-class Odd(Told):
+class Nameless(type):
+    @property
+    def __name__(cls):
+        raise TypeError("no name")
+
+
+class Odd(Told, metaclass=Nameless):
     """Neither hashed nor true nor shown, and its exceptions are no better."""
 
     __hash__ = None
@@ -110,7 +116,11 @@ class Odd(Told):
         tell("data", bytes(data))
         if data == b"raise":
             raise Unprintable
-        self.fd = 0
+        if data == b"another's":
+            raise erlang.Cancelled
+        if data == b"long":
+            raise OSError("long" * 1_000_000)
+        self.fd = 7
         try:
             self.closed = True
         except AttributeError:
