@@ -66,6 +66,9 @@ groups() ->
 init_per_suite(Config) ->
     rand:seed(exsss),
     ct:pal("seed ~w", [rand:export_seed()]),
+    %% Importing asyncio may take longer than the timeouts of the cases.
+    ok = erlpy_ct:start(Config),
+    {ok, none} = py:call(asyncio, sleep, [0]),
     [{seed, rand:export_seed()} | Config].
 
 end_per_suite(_Config) ->
