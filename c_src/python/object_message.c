@@ -153,13 +153,6 @@ show(PyObject *object)
 
 /* ---- Messages ---- */
 
-static PyObject *
-to_python(pyb_state *Py_UNUSED(state), pyb_message *message, bool views)
-{
-    PyObject *object = ((object_message *)message)->object;
-    return views ? show(object) : Py_NewRef(object);
-}
-
 static bool
 is_attached_to(PyInterpreterState *interpreter)
 {
@@ -169,6 +162,17 @@ is_attached_to(PyInterpreterState *interpreter)
     PyThreadState *thread = _PyThreadState_UncheckedGet();
 #endif
     return thread != NULL && PyThreadState_GetInterpreter(thread) == interpreter;
+}
+
+static PyObject *
+to_python(pyb_state *Py_UNUSED(state), pyb_message *message, bool views)
+{
+    object_message *of = (object_message *)message;
+    if (!is_attached_to(of->interpreter)) {
+        PyErr_SetString(PyExc_RuntimeError, "the message is of another interpreter");
+        return NULL;
+    }
+    return views ? show(of->object) : Py_NewRef(of->object);
 }
 
 /* On a thread that must not touch the object it is given up. */
