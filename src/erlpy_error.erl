@@ -4,6 +4,7 @@
 -module(erlpy_error).
 
 -export([badarg/4, badarg_at/4]).
+-export([no_owngil/0]).
 -export([format_error/2]).
 
 -export_type([call/0]).
@@ -31,6 +32,11 @@ callers(Module) ->
         process_info(self(), current_stacktrace),
     Ours = [Module, ?MODULE, erlpy_options],
     lists:dropwhile(fun({M, _, _, _}) -> lists:member(M, Ours) end, Frames).
+
+%% Why there are no interpreters with a GIL of their own.
+-spec no_owngil() -> binary().
+no_owngil() ->
+    <<"the mode owngil needs CPython 3.12 or later; this is ", (py_nif:version())/binary>>.
 
 -spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() => string()}.
 format_error(_Reason, [{_Module, _Function, _Args, Extra} | _]) ->

@@ -4,7 +4,7 @@
 -module(erlpy_reactor).
 -behaviour(gen_server).
 
--export([start_link/2, start_default_link/1, reactor/1, stats/1]).
+-export([start_link/3, start_default_link/1, reactor/1, stats/1]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 %% How long code of a protocol may take to its end before it is cancelled.
@@ -18,21 +18,23 @@
     serving :: reference() | none
 }).
 
--spec start_link(term(), py_reactor_context:options()) -> {ok, pid()} | {error, term()}.
-start_link(Id, Options) ->
+-spec start_link(term(), py_context:mode(), py_reactor_context:options()) ->
+    {ok, pid()} | {error, term()}.
+start_link(Id, Mode, Options) ->
+    Init = {Id, Mode, Options, now},
     case Options of
         #{name := Name} when is_atom(Name) ->
-            gen_server:start_link({local, Name}, ?MODULE, {Id, Options}, []);
+            gen_server:start_link({local, Name}, ?MODULE, Init, []);
         #{name := Name} ->
-            gen_server:start_link(Name, ?MODULE, {Id, Options}, []);
+            gen_server:start_link(Name, ?MODULE, Init, []);
         #{} ->
-            gen_server:start_link(?MODULE, {Id, Options}, [])
+            gen_server:start_link(?MODULE, Init, [])
     end.
 
 %% The default one: it is there at once, and what fails is told to those who call it.
 -spec start_default_link(py_reactor_context:options()) -> {ok, pid()} | {error, term()}.
 start_default_link(#{name := Name} = Options) ->
-    gen_server:start_link({local, Name}, ?MODULE, {default, Options, later}, []).
+    gen_server:start_link({local, Name}, ?MODULE, {default, auto, Options, later}, []).
 
 -spec reactor(py_reactor_context:reactor()) -> reference().
 reactor(Process) ->
@@ -42,26 +44,26 @@ reactor(Process) ->
 stats(Process) ->
     gen_server:call(Process, stats, infinity).
 
--spec init({term(), Options} | {term(), Options, later}) ->
+-spec init({term(), py_context:mode(), Options, now | later}) ->
     {ok, #state{}} | {ok, none, {continue, term()}} | {stop, term()} when
     Options :: py_reactor_context:options().
-init({Id, Options}) ->
+init({Id, Mode, Options, now}) ->
     process_flag(trap_exit, true),
-    begin_reactor(Id, Options);
-init({Id, Options, later}) ->
+    begin_reactor(Id, Mode, Options);
+init({Id, Mode, Options, later}) ->
     process_flag(trap_exit, true),
-    {ok, none, {continue, {Id, Options}}}.
+    {ok, none, {continue, {Id, Mode, Options}}}.
 
--spec handle_continue({term(), py_reactor_context:options()}, none) ->
+-spec handle_continue({term(), py_context:mode(), py_reactor_context:options()}, none) ->
     {noreply, #state{}} | {stop, {shutdown, {setup, term()}}, none}.
-handle_continue({Id, Options}, none) ->
-    case begin_reactor(Id, Options) of
+handle_continue({Id, Mode, Options}, none) ->
+    case begin_reactor(Id, Mode, Options) of
         {ok, State} -> {noreply, State};
         {stop, Reason} -> {stop, {shutdown, {setup, Reason}}, none}
     end.
 
-begin_reactor(Id, Options) ->
-    case py_context:new() of
+begin_reactor(Id, Mode, Options) ->
+    case py_context:new(#{mode => Mode}) of
         {ok, Context} -> set_up(Id, Context, Options);
         {error, Reason} -> {stop, Reason}
     end.

@@ -7,7 +7,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, start_contexts/1, stop_contexts/0, contexts/0]).
+-export([start_link/0, start_contexts/2, stop_contexts/0, contexts/0]).
 -export([default_contexts/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -20,10 +20,11 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% The contexts that are running, started first if there are none.
--spec start_contexts(pos_integer()) ->
+%% Their interpreters may still be on their way.
+-spec start_contexts(pos_integer(), py_context:mode()) ->
     {ok, [py_context:context()]} | {error, py:reason()}.
-start_contexts(Count) ->
-    call({start_contexts, Count}).
+start_contexts(Count, Mode) ->
+    call({start_contexts, Count, Mode}).
 
 -spec stop_contexts() -> ok.
 stop_contexts() ->
@@ -75,12 +76,12 @@ start_python() ->
     Timeout = start_timeout_ms(),
     Start = py_nif:start(
         executable(), python_path(), spin_us(), min(Threads, Max), Max, thread_idle_ms(),
-        event_loops(), event_loop() =:= uvloop
+        event_loops(), event_loop() =:= uvloop, own_pools()
     ),
     case Start of
         ok ->
             receive
-                {erlpy, started, ok} -> has_event_loop(event_loop(), Timeout);
+                {erlpy, started, ok} -> has_parts(event_loop(), own_pools(), Timeout);
                 {erlpy, started, {error, _} = Error} -> Error
             after Timeout -> {error, <<"Python does not answer">>}
             end;
@@ -88,23 +89,30 @@ start_python() ->
             Error
     end.
 
-has_event_loop(asyncio, _Timeout) ->
+%% What the settings ask for is there.  uvloop does not load into interpreters with a GIL
+%% of their own: there asyncio's loops are.
+has_parts(uvloop, 0, Timeout) ->
+    has(pool, <<"__import__('uvloop') and None">>, {event_loop, uvloop}, Timeout);
+has_parts(_EventLoop, 0, _Timeout) ->
     ok;
-has_event_loop(uvloop, Timeout) ->
-    case py_wait:call(pool, {eval, <<"__import__('uvloop') and None">>, #{}}, Timeout) of
+has_parts(_EventLoop, _OwnPools, Timeout) ->
+    has(pool, <<"None">>, {pool, owngil}, Timeout).
+
+has(Target, Code, {Setting, Value}, Timeout) ->
+    case py_wait:call(Target, {eval, Code, #{}}, Timeout) of
         {ok, none} ->
             ok;
         {error, Reason} ->
             await_end(),
-            error({bad_setting, event_loop, {uvloop, missing_because(Reason)}})
+            error({bad_setting, Setting, {Value, missing_because(Reason)}})
     end.
 
 missing_because({_Type, Message, _Traceback}) -> Message;
 missing_because(Reason) -> Reason.
 
 -spec handle_call(term(), gen_server:from(), no_state) -> {reply, term(), no_state}.
-handle_call({start_contexts, Count}, _From, State) ->
-    {reply, ensure_contexts(contexts(), Count), State};
+handle_call({start_contexts, Count, Mode}, _From, State) ->
+    {reply, ensure_contexts(contexts(), Count, Mode), State};
 handle_call(stop_contexts, _From, State) ->
     drop_contexts(),
     {reply, ok, State};
@@ -147,22 +155,22 @@ end_python() ->
     drop_contexts(),
     ok = py_nif:stop().
 
-ensure_contexts({}, Count) ->
-    case new_contexts(Count, []) of
+ensure_contexts({}, Count, Mode) ->
+    case new_contexts(Count, Mode, []) of
         {ok, Contexts} ->
             persistent_term:put(?CONTEXTS, list_to_tuple(Contexts)),
             {ok, Contexts};
         {error, _} = Error ->
             Error
     end;
-ensure_contexts(Running, _Count) ->
+ensure_contexts(Running, _Count, _Mode) ->
     {ok, tuple_to_list(Running)}.
 
-new_contexts(0, Contexts) ->
+new_contexts(0, _Mode, Contexts) ->
     {ok, lists:reverse(Contexts)};
-new_contexts(Left, Contexts) ->
-    case py_nif:context_new() of
-        {ok, Context} -> new_contexts(Left - 1, [Context | Contexts]);
+new_contexts(Left, Mode, Contexts) ->
+    case py_context:begin_new(Mode) of
+        {ok, Context} -> new_contexts(Left - 1, Mode, [Context | Contexts]);
         {error, _} = Error -> Error
     end.
 
@@ -197,6 +205,21 @@ event_loops() ->
         Count when is_integer(Count), Count > 0, Count =< 1024 -> Count;
         Other -> error({bad_setting, event_loops, Other})
     end.
+
+%% The interpreters that calls without a context are spread over; 0: the main one alone.
+own_pools() ->
+    case application:get_env(erlpy, pool, shared) of
+        shared -> 0;
+        owngil -> has_owngil(min(erlang:system_info(schedulers_online), 256));
+        {owngil, N} when is_integer(N), N > 0, N =< 256 -> has_owngil(N);
+        Other -> error({bad_setting, pool, Other})
+    end.
+
+has_owngil(Count) ->
+    [Major, Minor | _] = binary:split(py_nif:version(), <<".">>, [global]),
+    {binary_to_integer(Major), binary_to_integer(Minor)} >= {3, 12} orelse
+        error({bad_setting, pool, {owngil, erlpy_error:no_owngil()}}),
+    Count.
 
 event_loop() ->
     case application:get_env(erlpy, event_loop, asyncio) of

@@ -75,6 +75,7 @@
     | stopped
     | destroyed
     | too_deep
+    | {not_supported, binary()}
     | interrupted
     | enomem
     | system_limit.
@@ -93,10 +94,13 @@
     max_threads := non_neg_integer(),
     tasks := non_neg_integer(),
     event_loops := non_neg_integer(),
+    interpreters := non_neg_integer(),
+    idle_interpreters := non_neg_integer(),
     python := binary()
 }.
 
 -define(IS_NAME(N), (is_atom(N) orelse is_binary(N) orelse is_list(N))).
+-define(IS_CONTEXT_COUNT(N), (is_integer(N) andalso N > 0 andalso N =< 4096)).
 -define(IS_TIMEOUT(T),
     (T =:= infinity orelse (is_integer(T) andalso T >= 0 andalso T =< 16#FFFFFFFF))
 ).
@@ -396,13 +400,39 @@ function_name(Name, Who) ->
 start_contexts() ->
     start_contexts(erlpy_runtime:default_contexts()).
 
-%% @doc Starts the contexts that {@link context/0} gives out.  When they run already, the
-%% answer is those, whatever their number.
--spec start_contexts(pos_integer()) -> {ok, [py_context:context()]} | {error, reason()}.
-start_contexts(Count) when is_integer(Count), Count > 0, Count =< 4096 ->
-    erlpy_runtime:start_contexts(Count);
+%% @doc Starts the contexts that {@link context/0} gives out: so many, or as a map says
+%% with `count' (default: the setting `contexts') and `mode' ({@link py_context:new/1}).
+%% When they run already, the answer is those, whatever their number and mode.
+-spec start_contexts(pos_integer() | #{count => pos_integer(), mode => py_context:mode()}) ->
+    {ok, [py_context:context()]} | {error, reason()}.
+start_contexts(Options) when is_map(Options) ->
+    ok = erlpy_options:check({?MODULE, {start_contexts, [Options]}, 1}, Options,
+                             fun judge_contexts/2),
+    Count = case Options of
+        #{count := Given} -> Given;
+        #{} -> erlpy_runtime:default_contexts()
+    end,
+    when_ready(erlpy_runtime:start_contexts(Count, maps:get(mode, Options, worker)));
+start_contexts(Count) when ?IS_CONTEXT_COUNT(Count) ->
+    erlpy_runtime:start_contexts(Count, worker);
 start_contexts(Count) ->
     badarg({start_contexts, [Count]}, Count, "not a number of contexts from 1 to 4096").
+
+judge_contexts(count, Count) -> ?IS_CONTEXT_COUNT(Count);
+judge_contexts(mode, Mode) -> py_context:is_mode(Mode);
+judge_contexts(_Name, _Value) -> unknown.
+
+when_ready({ok, Contexts} = Answer) ->
+    Results = [py_context:when_ready(Context) || Context <- Contexts],
+    case [Error || {error, _} = Error <- Results] of
+        [] ->
+            Answer;
+        [Error | _] ->
+            ok = stop_contexts(),
+            Error
+    end;
+when_ready({error, _} = Error) ->
+    Error.
 
 %% @doc Ends them.  Their pending calls answer `{error, destroyed}'.
 -spec stop_contexts() -> ok.
@@ -472,6 +502,10 @@ interrupt(Context) ->
 %% included. They have no thread of their own</dd>
 %% <dt>`event_loops'</dt><dd>threads that run such loops, with those that a stop has left
 %% behind</dd>
+%% <dt>`interpreters'</dt><dd>interpreters with a GIL of their own ({@link py_context:new/1})
+%% that there are.  They are kept and used again, but for those where a thread that Python
+%% code has started goes on after the end</dd>
+%% <dt>`idle_interpreters'</dt><dd>those of them that nobody uses</dd>
 %% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>
 %% </dl>
 -spec info() -> info().

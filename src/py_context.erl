@@ -10,23 +10,68 @@
 -module(py_context).
 
 -export([new/0, new/1, destroy/1]).
+-export([is_mode/1, begin_new/1, when_ready/1]).
 -export([call/4, call/5, call/6, eval/2, eval/3, eval/4, exec/2, exec/3]).
 
--export_type([context/0]).
+-export_type([context/0, mode/0]).
 
 -type context() :: reference().
+-type mode() :: auto | worker | owngil.
 
 %% @equiv new(#{})
 -spec new() -> {ok, context()} | {error, py:reason()}.
 new() ->
-    py_nif:context_new().
+    new(#{}).
 
-%% @doc A new context.  There are no options yet: an unknown one raises `badarg'.
--spec new(#{}) -> {ok, context()} | {error, py:reason()}.
-new(Options) when Options =:= #{} ->
-    new();
+%% @doc A new context.  The option `mode' is
+%% <dl>
+%% <dt>`worker', the default, or `auto'</dt><dd>its thread shares Python's interpreter, and
+%% the GIL of that, with all others</dd>
+%% <dt>`owngil'</dt><dd>it has an interpreter of its own, with a GIL of its own (PEP 684):
+%% its code runs beside that of other contexts, on another core.  Modules are imported
+%% anew there, and share nothing with those of others. CPython 3.12 or later; with an
+%% older one the answer is `{error, {not_supported, Text}}'.  An extension module that was
+%% not made for this raises `ImportError' when it is imported. See the guide
+%% "Interpreters"</dd>
+%% </dl>
+%% An unknown option raises `badarg'.
+-spec new(#{mode => mode()}) -> {ok, context()} | {error, py:reason()}.
 new(Options) ->
-    erlpy_error:badarg(?MODULE, {new, [Options]}, Options, "not a map of known options").
+    ok = erlpy_options:check(?MODULE, Options, fun judge/2),
+    Mode = maps:get(mode, Options, worker),
+    case begin_new(Mode) of
+        {ok, Context} when Mode =:= owngil -> when_ready(Context);
+        Answer -> Answer
+    end.
+
+judge(mode, Mode) -> is_mode(Mode);
+judge(_Name, _Value) -> unknown.
+
+%% @private
+-spec is_mode(term()) -> boolean().
+is_mode(Mode) -> lists:member(Mode, [auto, worker, owngil]).
+
+%% @private
+%% A context whose interpreter may still be on its way.
+-spec begin_new(mode()) -> {ok, context()} | {error, py:reason()}.
+begin_new(owngil) ->
+    case py_nif:context_new(owngil) of
+        {error, not_supported} -> {error, {not_supported, erlpy_error:no_owngil()}};
+        Answer -> Answer
+    end;
+begin_new(_Mode) ->
+    py_nif:context_new(worker).
+
+%% @private
+-spec when_ready(context()) -> {ok, context()} | {error, py:reason()}.
+when_ready(Context) ->
+    case py_wait:call(Context, {eval, <<"None">>, #{}}, infinity) of
+        {ok, none} ->
+            {ok, Context};
+        {error, _} = Error ->
+            ok = py_nif:context_destroy(Context),
+            Error
+    end.
 
 %% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}' at once,
 %% and the one that runs is cancelled ({@link py:interrupt/1}).

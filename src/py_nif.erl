@@ -3,8 +3,8 @@
 %% arguments and decide; see `c_src/erlang/nif.c'.
 -module(py_nif).
 
--export([start/8, stop/0, version/0, info/0, priv_dir/0]).
--export([context_new/0, context_destroy/1, context_interrupt/1, is_context/1]).
+-export([start/9, stop/0, version/0, info/0, priv_dir/0]).
+-export([context_new/1, context_destroy/1, context_interrupt/1, is_context/1]).
 -export([submit/5, cancel/1]).
 -export([callback_take/1, callback_reply/2]).
 -export([buffer_new/1, buffer_write/2, buffer_park/3, buffer_unpark/1]).
@@ -22,8 +22,8 @@
 
 -nifs([
     loaded/0,
-    start/8, stop/0, version/0, info/0,
-    context_new/0, context_destroy/1, context_interrupt/1, is_context/1,
+    start/9, stop/0, version/0, info/0,
+    context_new/1, context_destroy/1, context_interrupt/1, is_context/1,
     submit/5, cancel/1,
     callback_take/1, callback_reply/2,
     buffer_new/1, buffer_write/2, buffer_park/3, buffer_unpark/1,
@@ -109,10 +109,11 @@ loaded() -> erlang:nif_error(not_loaded).
 
 -spec start(
     none | binary(), [binary()], non_neg_integer(), pos_integer(), pos_integer(),
-    non_neg_integer(), pos_integer(), boolean()
+    non_neg_integer(), pos_integer(), boolean(), non_neg_integer()
 ) ->
     ok | {error, started | enomem | binary()}.
-start(_Executable, _PythonPath, _SpinUs, _Threads, _MaxThreads, _ThreadIdleMs, _Loops, _Uvloop) ->
+start(_Executable, _PythonPath, _SpinUs, _Threads, _MaxThreads, _ThreadIdleMs, _Loops, _Uvloop,
+      _OwnPools) ->
     erlang:nif_error(not_loaded).
 
 -spec stop() -> ok.
@@ -124,8 +125,9 @@ version() -> erlang:nif_error(not_loaded).
 -spec info() -> py:info().
 info() -> erlang:nif_error(not_loaded).
 
--spec context_new() -> {ok, reference()} | {error, not_started | enomem | system_limit}.
-context_new() -> erlang:nif_error(not_loaded).
+-spec context_new(worker | owngil) ->
+    {ok, reference()} | {error, not_started | not_supported | enomem | system_limit}.
+context_new(_Mode) -> erlang:nif_error(not_loaded).
 
 -spec context_destroy(reference()) -> ok.
 context_destroy(_Context) -> erlang:nif_error(not_loaded).

@@ -44,7 +44,7 @@
 
 %% A pid, or a name as `gen_server:call/2' takes it.
 -type reactor() :: gen_server:server_ref().
--type mode() :: auto | worker.
+-type mode() :: py_context:mode().
 -type options() :: #{
     max_connections => pos_integer(),
     setup_code => iodata(),
@@ -71,8 +71,8 @@ start_link(Id, Mode) ->
     start_link(Id, Mode, #{}).
 
 %% @doc Starts a reactor.  `Id' is any term that {@link stats/1} is to show.  `Mode' is the
-%% kind of its Python context: `worker', a thread of the one interpreter, which `auto' means
-%% too.  Options:
+%% kind of its Python context ({@link py_context:new/1}): `worker', a thread of the main
+%% interpreter, which `auto' means too, or `owngil', an interpreter of its own.  Options:
 %% <ul>
 %% <li>`max_connections' (from 1, default 100): so many at once.</li>
 %% <li>`setup_code' (iodata, default none): Python text that is run in the context first.</li>
@@ -87,12 +87,12 @@ start_link(Id, Mode) ->
 -spec start_link(Id :: term(), mode(), options()) -> {ok, pid()} | {error, term()}.
 start_link(Id, Mode, Options) ->
     Who = {start_link, [Id, Mode, Options]},
-    lists:member(Mode, [auto, worker]) orelse
-        erlpy_error:badarg_at(?MODULE, Who, 2, "not a mode: auto or worker"),
+    py_context:is_mode(Mode) orelse
+        erlpy_error:badarg_at(?MODULE, Who, 2, "not a mode: auto, worker or owngil"),
     ok = erlpy_options:check({?MODULE, Who, 3}, Options, fun is_option/2),
     maps:is_key(app_module, Options) orelse not maps:is_key(app_callable, Options) orelse
         erlpy_options:refuse({?MODULE, Who, 3}, Options, "app_callable without app_module", []),
-    erlpy_reactor:start_link(Id, Options).
+    erlpy_reactor:start_link(Id, Mode, Options).
 
 %% @doc A specification for a supervisor, of the arguments of {@link start_link/3}.
 -spec child_spec({Id :: term(), mode(), options()}) -> supervisor:child_spec().

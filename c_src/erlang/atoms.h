@@ -95,7 +95,11 @@
     X(max_connections)                                                                 \
     X(bytes_in)                                                                        \
     X(bytes_out)                                                                       \
-    X(py_sent)
+    X(py_sent)                                                                         \
+    X(owngil)                                                                          \
+    X(not_supported)                                                                   \
+    X(interpreters)                                                                    \
+    X(idle_interpreters)
 
 #define NIF_DECLARE_ATOM(name) ERL_NIF_TERM am_##name;
 typedef struct nif_atoms {

@@ -162,7 +162,7 @@ new_callback(pyb_state *state, PyObject *name, PyObject *const *args, Py_ssize_t
     atomic_init(&call->request_env, env);
     platform_event_init(&call->event);
     call->id = atomic_fetch_add(&rt->last_call_id, 1);
-    chain_call(call);
+    chain_call(state, call);
     if (write_request(state, call, env, name, args, nargs)) {
         return call;
     }

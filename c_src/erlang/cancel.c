@@ -4,14 +4,16 @@
  *   queued           it leaves the queue
  *   in a wait        the token of its thread ends the wait; the thread, once it has the
  *   of ours          GIL, raises Cancelled (executor_cancelled_gil)
- *   running          the canceller, a thread of its own, takes the GIL and leaves the
- *                    exception with CPython, which raises it at the next check of the
- *                    thread; a loop that waits there for something of ours is woken
+ *   running          the canceller, a thread that is started for it, takes the GIL and
+ *                    leaves the exception with CPython, which raises it at the next
+ *                    check of the thread; a loop that waits there for something of ours
+ *                    is woken
  *   on a loop        it is put into the inbox of the loop, whose thread cancels its
  *                    task
  *
- * A C function may hold the GIL for ever: so no other thread of ours takes the GIL for
- * the sake of a cancel.
+ * A C function may hold the GIL for ever: so each interpreter has a canceller of its
+ * own, one at a time, and no other thread of ours takes the GIL for the sake of a
+ * cancel.
  */
 #include "executor_internal.h"
 
@@ -276,15 +278,58 @@ free_asked(asked_job *asked)
 }
 
 static void
-link_asked_locked(asked_job *asked)
+link_asked_locked(interpreter *in, asked_job *asked)
 {
-    if (rt->asked_last != NULL) {
-        rt->asked_last->next = asked;
+    if (in->asked_last != NULL) {
+        in->asked_last->next = asked;
     } else {
-        rt->asked_first = asked;
+        in->asked_first = asked;
     }
-    rt->asked_last = asked;
+    in->asked_last = asked;
     asked->j->asked = true;
+}
+
+static asked_job *
+unlink_asked_locked(interpreter *in)
+{
+    asked_job *asked = in->asked_first;
+    if (asked != NULL) {
+        in->asked_first = asked->next;
+        if (asked->next == NULL) {
+            in->asked_last = NULL;
+        }
+        asked->j->asked = false;
+    }
+    return asked;
+}
+
+/* NULL: the canceller has ended. */
+static asked_job *
+next_asked(interpreter *in)
+{
+    pthread_mutex_lock(&rt->asked_lock);
+    asked_job *asked = unlink_asked_locked(in);
+    if (asked == NULL) {
+        in->canceller_running = false;
+    }
+    pthread_mutex_unlock(&rt->asked_lock);
+    return asked;
+}
+
+static void *canceller_main(void *arg);
+
+/* One that cannot be started is tried again when the job is looked at next (watch.c).
+ */
+static void
+start_canceller(interpreter *in)
+{
+    if (!runtime_spawn_thread(canceller_main, interpreter_share(in))) {
+        asked_job *asked;
+        while ((asked = next_asked(in)) != NULL) {
+            free_asked(asked);
+        }
+        interpreter_release(in);
+    }
 }
 
 /* A job is in the list once, however often it is interrupted while the GIL is not to be
@@ -297,33 +342,20 @@ executor__ask_canceller(executor *ex, job *j)
         return;
     }
     *asked = (asked_job){.ex = executor_share(ex), .j = job_share(j)};
+    interpreter *in = ex->in;
     pthread_mutex_lock(&rt->asked_lock);
-    bool wanted = !j->asked;
+    bool wanted = !j->asked, lacking = wanted && !in->canceller_running;
     if (wanted) {
-        link_asked_locked(asked);
+        link_asked_locked(in, asked);
+        in->canceller_running = true;
     }
     pthread_mutex_unlock(&rt->asked_lock);
-    if (wanted) {
-        platform_event_set(&rt->asked_event);
-    } else {
+    if (!wanted) {
         free_asked(asked);
     }
-}
-
-static asked_job *
-next_asked(void)
-{
-    pthread_mutex_lock(&rt->asked_lock);
-    asked_job *asked = rt->asked_first;
-    if (asked != NULL) {
-        rt->asked_first = asked->next;
-        if (asked->next == NULL) {
-            rt->asked_last = NULL;
-        }
-        asked->j->asked = false;
+    if (lacking) {
+        start_canceller(in);
     }
-    pthread_mutex_unlock(&rt->asked_lock);
-    return asked;
 }
 
 static bool
@@ -395,7 +427,7 @@ raise_gil(executor *ex, job *j)
     stream_waker *loop = NULL;
     pthread_mutex_lock(&ex->lock);
     if (wants_exception_locked(j)) {
-        PyThreadState_SetAsyncExc(j->on->ident, rt->cancelled);
+        PyThreadState_SetAsyncExc(j->on->ident, j->on->ex->in->module->cancelled);
         j->cancel = CANCEL_ASYNC;
         loop = j->on->loop != NULL ? stream_waker_share(j->on->loop) : NULL;
     }
@@ -409,46 +441,28 @@ raise_gil(executor *ex, job *j)
 static void
 serve_asked(asked_job *asked)
 {
-    if (wants_exception(asked->ex, asked->j)) {
-        runtime_gil_wanted(+1);
-        PyGILState_STATE gil = PyGILState_Ensure();
-        runtime_gil_wanted(-1);
+    interpreter *in = asked->ex->in;
+    PyThreadState *python =
+        wants_exception(asked->ex, asked->j) ? interpreter_visit(in) : NULL;
+    if (python != NULL) {
         if (!is_unsafe_gil(asked->ex, asked->j)) {
             raise_gil(asked->ex, asked->j);
         }
-        PyGILState_Release(gil);
+        interpreter_end_visit_gil(in, python);
     }
     free_asked(asked);
 }
 
+/* Works until there is nothing to do. */
 static void *
 canceller_main(void *arg)
 {
-    (void)arg;
+    interpreter *in = arg;
+    asked_job *asked;
     runtime_name_thread("erlpy_cancel");
-    PyGILState_Ensure();
-    pyb_state *state = pyb_current_state();
-    rt->cancelled = state != NULL ? state->cancelled : PyExc_SystemExit;
-    PyErr_Clear();
-    PyEval_SaveThread();
-    for (;;) {
-        platform_event_wait(&rt->asked_event, INT64_MAX, 0, false);
-        platform_event_clear(&rt->asked_event);
-        asked_job *asked;
-        while ((asked = next_asked()) != NULL) {
-            serve_asked(asked);
-        }
+    while ((asked = next_asked(in)) != NULL) {
+        serve_asked(asked);
     }
+    interpreter_release(in);
     return NULL;
-}
-
-bool
-executor_start_canceller(void)
-{
-    if (rt->canceller_running) {
-        return true;
-    }
-    platform_event_init(&rt->asked_event);
-    rt->canceller_running = runtime_spawn_thread(canceller_main, NULL);
-    return rt->canceller_running;
 }

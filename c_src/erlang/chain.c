@@ -24,7 +24,7 @@ link_call(callback *call, const job *j)
 
 /* `running` is changed by this thread alone. */
 void
-chain_call(callback *call)
+chain_call(pyb_state *state, callback *call)
 {
     worker *w = executor__current_worker();
     job *j = w != NULL ? w->running : NULL;
@@ -32,7 +32,7 @@ chain_call(callback *call)
         link_call(call, j);
         call->ex = executor_share(w->ex);
         call->job = j;
-    } else if (w == NULL && (j = event_loop_job_gil()) != NULL) {
+    } else if (w == NULL && (j = event_loop_job_gil(state)) != NULL) {
         link_call(call, j);
         job_release(j);
     }

@@ -33,7 +33,7 @@
 bool chain_job(job *j, callback *call);
 /* Chains a new call to the job of the calling thread, or of the calling coroutine, if
  * it is one of ours.  With the GIL. */
-void chain_call(callback *call);
+void chain_call(pyb_state *state, callback *call);
 
 /* Around the wait for the answer, by the thread that made the call, with the GIL. */
 void chain_open(callback *call);

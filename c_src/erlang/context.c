@@ -59,20 +59,23 @@ error_tuple(ErlNifEnv *env, ERL_NIF_TERM reason)
 ERL_NIF_TERM
 context_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
+    bool own = enif_is_identical(argv[0], nif_am.am_owngil);
     (void)argc;
-    (void)argv;
-    if (runtime_pool() == NULL) {
+    if (!runtime_is_up()) {
         return error_tuple(env, nif_am.am_not_started);
+    }
+    if (own && !interpreter_may_own_gil()) {
+        return error_tuple(env, nif_am.am_not_supported);
     }
     context_handle *handle = enif_alloc_resource(context_type, sizeof *handle);
     if (handle == NULL) {
         return error_tuple(env, nif_am.am_enomem);
     }
-    handle->ex = runtime_context_new();
+    handle->ex = runtime_context_new(own);
     ERL_NIF_TERM answer;
     if (handle->ex == NULL) {
-        answer = error_tuple(env, runtime_pool() == NULL ? nif_am.am_not_started
-                                                         : nif_am.am_system_limit);
+        answer = error_tuple(env, runtime_is_up() ? nif_am.am_system_limit
+                                                  : nif_am.am_not_started);
     } else {
         answer = enif_make_tuple2(env, nif_am.am_ok, enif_make_resource(env, handle));
     }
@@ -126,26 +129,22 @@ is_context_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 
 /* ---- Jobs ---- */
 
+/* Shared. */
 static executor *
-target_of(ErlNifEnv *env, ERL_NIF_TERM target)
+share_target(ErlNifEnv *env, ERL_NIF_TERM target)
 {
     if (enif_is_identical(target, nif_am.am_pool)) {
-        return runtime_pool();
+        return runtime_share_pool();
     }
     context_handle *handle = context_of(env, target);
-    return handle != NULL ? handle->ex : NULL;
+    return handle != NULL ? executor_share(handle->ex) : NULL;
 }
 
-/* Takes the load.  The answers of submit/4: Job when it can be cancelled, else ok. */
+/* Takes the load. */
 static ERL_NIF_TERM
-queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light, cargo *load)
+queue_on(ErlNifEnv *env, const ERL_NIF_TERM argv[], executor *ex, bool light,
+         cargo *load)
 {
-    bool pooled = enif_is_identical(argv[0], nif_am.am_pool);
-    executor *ex = target_of(env, argv[0]);
-    if (ex == NULL) {
-        cargo_clear(load);
-        return pooled ? error_tuple(env, nif_am.am_not_started) : enif_make_badarg(env);
-    }
     ERL_NIF_TERM answer = nif_am.am_ok;
     job *j = job_new(env, argv[1], argv[2], light, load);
     if (j != NULL && !chain_job(j, callback_of_term(env, argv[4]))) {
@@ -161,7 +160,25 @@ queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light, cargo *load)
         return answer;
     }
     job_release(j);
-    return error_tuple(env, pooled ? nif_am.am_stopped : nif_am.am_destroyed);
+    return error_tuple(env, enif_is_identical(argv[0], nif_am.am_pool)
+                                ? nif_am.am_stopped
+                                : nif_am.am_destroyed);
+}
+
+/* Takes the load.  The answers of submit/4: Job when it can be cancelled, else ok. */
+static ERL_NIF_TERM
+queue_job(ErlNifEnv *env, const ERL_NIF_TERM argv[], bool light, cargo *load)
+{
+    executor *ex = share_target(env, argv[0]);
+    if (ex == NULL) {
+        cargo_clear(load);
+        return enif_is_identical(argv[0], nif_am.am_pool)
+                   ? error_tuple(env, nif_am.am_not_started)
+                   : enif_make_badarg(env);
+    }
+    ERL_NIF_TERM answer = queue_on(env, argv, ex, light, load);
+    executor_release(ex);
+    return answer;
 }
 
 static ERL_NIF_TERM

@@ -8,7 +8,7 @@
 
 int context_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 
-/* py_nif:context_new() */
+/* py_nif:context_new(worker | owngil) */
 ERL_NIF_TERM context_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);
 /* py_nif:context_destroy(Context) */
 ERL_NIF_TERM context_destroy_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]);

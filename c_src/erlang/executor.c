@@ -55,7 +55,7 @@ executor_open_type(ErlNifEnv *env, ErlNifResourceFlags flags)
 }
 
 executor *
-executor_new(bool context)
+executor_new(interpreter *in, bool context)
 {
     executor *ex = calloc(1, sizeof *ex);
     if (ex == NULL) {
@@ -63,6 +63,7 @@ executor_new(bool context)
     }
     atomic_init(&ex->refs, 1);
     ex->context = context;
+    ex->in = interpreter_share(in);
     ex->base = ex->limit = 1;
     pthread_mutex_init(&ex->lock, NULL);
     make_known(ex);
@@ -84,6 +85,7 @@ executor_release(executor *ex)
         return;
     }
     forget(ex);
+    interpreter_release(ex->in);
     pthread_mutex_destroy(&ex->lock);
     free(ex);
 }
@@ -415,6 +417,7 @@ executor_close(executor *ex, executor_ending how, ERL_NIF_TERM reason,
     }
     if (aborted) {
         cancel_all_running(ex, reason, caller_env);
+        event_loops_end(ex->in, LOOPS_OF_OWN);
     }
     nif_env_leave(before);
 }
@@ -453,6 +456,16 @@ executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
 }
 
 /* ---- Counting ---- */
+
+unsigned
+executor_load(executor *ex)
+{
+    pthread_mutex_lock(&ex->lock);
+    unsigned load = (unsigned)ex->queued + executor__busy_locked(ex);
+    load -= load < ex->count[WORKER_PARKED] ? load : ex->count[WORKER_PARKED];
+    pthread_mutex_unlock(&ex->lock);
+    return load;
+}
 
 static void
 add_counts(executor *ex, void *arg)

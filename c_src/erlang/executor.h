@@ -5,8 +5,9 @@
  *   ---------------------->  [job][job][job]  --> take --> run with the GIL --> reply
  *                                              `-> idle: spin, then sleep
  *
- * The pool is one executor with as many threads as it needs, a context one with a
- * single thread and a namespace of its own.
+ * A pool is an executor with as many threads as it needs, a context one with a single
+ * thread and a namespace of its own.  Each belongs to an interpreter (interpreter.h):
+ * the main one, or one of its own, with a GIL of its own.
  *
  *   executor.c  the queue: submit, close, interrupt, counting
  *   worker.c    a thread: what it takes, when it parks, when it ends
@@ -15,11 +16,12 @@
  *   watch.c     the looks of the main thread: queues that stand still, callers that may
  *               die, code that does not obey
  *
- * WHO IS WOKEN.  One thread runs Python at a time, so a second worker for a short job
- * would only fight for the GIL.  `active` counts workers that take jobs; a submit wakes
- * an idle worker when none is active.  Another joins when an active one parks in a wait
- * of ours (executor_wait_begin), or when the main thread sees that a queued job has not
- * moved for some milliseconds: the active worker may sit in a sleep or a socket.
+ * WHO IS WOKEN.  One thread of an interpreter runs Python at a time, so a second worker
+ * for a short job would only fight for the GIL.  `active` counts workers that take
+ * jobs; a submit wakes an idle worker when none is active.  Another joins when an
+ * active one parks in a wait of ours (executor_wait_begin), or when the main thread
+ * sees that a queued job has not moved for some milliseconds: the active worker may sit
+ * in a sleep or a socket.
  *
  * LOCK.  One per executor, held for a few instructions and never while the GIL is being
  * taken.  Under it: the lock of a token, and the wait lock of the stream behind that. A
@@ -34,15 +36,16 @@
 #include "../python/pyb.h"
 
 #include "../stream/stream.h"
+#include "interpreter.h"
 #include "job.h"
 
 typedef struct executor executor;
 
 int executor_open_type(ErlNifEnv *env, ErlNifResourceFlags flags);
 
-/* With one reference and no thread; `context`: its jobs see a namespace of their own.
- * NULL when out of memory. */
-executor *executor_new(bool context);
+/* With one reference and no thread; its jobs run in `in` (shares it), and with
+ * `context` see a namespace of their own.  NULL when out of memory. */
+executor *executor_new(interpreter *in, bool context);
 executor *executor_share(executor *ex);
 void executor_release(executor *ex);
 
@@ -77,6 +80,9 @@ void executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env
  * before. */
 void executor_cancel(executor *ex, job *j);
 
+/* Jobs that have not ended, but for those that wait or are on a loop: a hint. */
+unsigned executor_load(executor *ex);
+
 typedef struct executor_counts {
     unsigned threads, parked, idle;
     size_t stuck, queued, tasks;
@@ -86,12 +92,9 @@ typedef struct executor_counts {
 /* Of all executors together, those of destroyed contexts included. */
 void executor_count_all(executor_counts *sum);
 
-/* Starts the thread that raises Cancelled in running code.  Once. */
-bool executor_start_canceller(void);
-
 /* What the main thread does between its other duties: answers when it is to be called
  * again, INT64_MAX when it is woken for that. */
-int64_t executor_look_around(executor *pool, int64_t now_ns);
+int64_t executor_look_around(int64_t now_ns);
 
 /* Around a wait of the calling thread, without the GIL.  No-ops on foreign threads.
  * wait_begin answers what can cancel the wait, or NULL. */

@@ -85,6 +85,16 @@ failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python)
     return enif_make_tuple2(env, nif_am.am_error, reason);
 }
 
+ERL_NIF_TERM
+failure_term_of_text(ErlNifEnv *env, const char *text)
+{
+    static const char type[] = "RuntimeError";
+    ERL_NIF_TERM reason =
+        enif_make_tuple3(env, binary_term(env, type, sizeof type - 1),
+                         binary_term(env, text, strlen(text)), binary_term(env, "", 0));
+    return enif_make_tuple2(env, nif_am.am_error, reason);
+}
+
 /* {erlpy, kind, what}.  Frees the environment. */
 static void
 tell_runtime(ErlNifEnv *env, ERL_NIF_TERM kind, ERL_NIF_TERM what)

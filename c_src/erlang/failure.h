@@ -15,6 +15,8 @@ PyObject *failure_take_gil(void);
  * three binaries.  With `in_python` false, a value that could not be converted is
  * {error, {not_convertible, Message}}. */
 ERL_NIF_TERM failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python);
+/* {error, {<<"RuntimeError">>, Text, <<>>}}, of what Python did not come to. */
+ERL_NIF_TERM failure_term_of_text(ErlNifEnv *env, const char *text);
 /* Tells the application about a failed cast, which nobody waits for. */
 void failure_report(ERL_NIF_TERM answer);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "python_config.h"
+#include "runtime.h"
 #include "shared.h"
 
 const char *
@@ -139,12 +140,14 @@ interpreter_start(const runtime_config *config)
     }
     rt->running_executable = strdup(executable);
     prepare_modules();
+    rt->main->python = PyInterpreterState_Get();
+    rt->main->state = INTERPRETER_READY;
     PyEval_SaveThread();
     return NULL;
 }
 
-static char *
-exception_text(void)
+char *
+interpreter_exception_gil(void)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -182,6 +185,20 @@ extend_path(char **dirs)
     return 0;
 }
 
+bool
+interpreter_prepare_gil(interpreter *in, char **python_path)
+{
+    if (extend_path(python_path) < 0) {
+        return false;
+    }
+    in->module = pyb_current_state();
+    if (in->module == NULL) {
+        return false;
+    }
+    in->module->host_data = in;
+    return true;
+}
+
 char *
 interpreter_configure(const runtime_config *config)
 {
@@ -190,10 +207,95 @@ interpreter_configure(const runtime_config *config)
         return strdup("Python is already running with another venv: restart the node");
     }
     PyGILState_STATE gil = PyGILState_Ensure();
-    char *failure = NULL;
-    if (extend_path(config->python_path) < 0 || pyb_current_state() == NULL) {
-        failure = exception_text();
-    }
+    char *failure = interpreter_prepare_gil(rt->main, config->python_path)
+                        ? NULL
+                        : interpreter_exception_gil();
     PyGILState_Release(gil);
     return failure;
 }
+
+#if PY_VERSION_HEX >= 0x030C0000
+
+bool
+interpreter_may_own_gil(void)
+{
+    return true;
+}
+
+/* What would replace or double the node is refused: exec and fork. */
+static PyStatus
+new_interpreter(PyThreadState **python)
+{
+    const PyInterpreterConfig config = {
+        .use_main_obmalloc = 0,
+        .allow_fork = 0,
+        .allow_exec = 0,
+        .allow_threads = 1,
+        .allow_daemon_threads = 1,
+        .check_multi_interp_extensions = 1,
+        .gil = PyInterpreterConfig_OWN_GIL,
+    };
+    PyThreadState *maker = PyThreadState_New(rt->main->python);
+    if (maker == NULL) {
+        return PyStatus_NoMemory();
+    }
+    interpreter_take_gil(rt->main, maker);
+    PyStatus status = Py_NewInterpreterFromConfig(python, &config);
+    if (!PyStatus_Exception(status)) {
+        PyEval_SaveThread();
+        interpreter_take_gil(rt->main, maker);
+    }
+    PyThreadState_Clear(maker);
+    PyThreadState_DeleteCurrent();
+    return status;
+}
+
+/* What its end goes back to (erlang/_interpreter.py). */
+static PyObject *
+take_origin_gil(void)
+{
+    PyObject *module = PyImport_ImportModule("erlang._interpreter");
+    PyObject *origin =
+        module != NULL ? PyObject_CallMethod(module, "Origin", NULL) : NULL;
+    Py_XDECREF(module);
+    return origin;
+}
+
+char *
+interpreter_make_realm(realm **made)
+{
+    realm *of = calloc(1, sizeof *of);
+    if (of == NULL) {
+        return strdup("out of memory");
+    }
+    PyStatus status = new_interpreter(&of->first);
+    if (PyStatus_Exception(status)) {
+        free(of);
+        return status_text(status);
+    }
+    PyEval_RestoreThread(of->first);
+    of->python = PyInterpreterState_Get();
+    prepare_modules();
+    of->origin = pyb_current_state() != NULL ? take_origin_gil() : NULL;
+    char *failure = of->origin == NULL ? interpreter_exception_gil() : NULL;
+    PyEval_SaveThread();
+    *made = of;
+    return failure;
+}
+
+#else
+
+bool
+interpreter_may_own_gil(void)
+{
+    return false;
+}
+
+char *
+interpreter_make_realm(realm **made)
+{
+    *made = NULL;
+    return strdup("interpreters with a GIL of their own need CPython 3.12 or later");
+}
+
+#endif

@@ -36,6 +36,7 @@ event_loop_release(event_loop *loop)
     platform_notifier_close(&loop->notifier);
     stream_token_destroy(&loop->token);
     pthread_mutex_destroy(&loop->lock);
+    interpreter_release(loop->in);
     free(loop);
 }
 
@@ -43,6 +44,12 @@ static event_loop *
 current_loop(void)
 {
     return pthread_getspecific(rt->loop_key);
+}
+
+static bool
+is_ending_locked(const event_loop *loop)
+{
+    return loop->state == LOOP_ENDING || loop->state == LOOP_FAILED;
 }
 
 /* ---- The inbox ---- */
@@ -96,7 +103,7 @@ event_loop_next_due(event_loop *loop)
     if (j != NULL) {
         loop->first_taken = j->next_due;
         j->due = false;
-    } else if (loop->first_due == NULL && loop->state == LOOP_TAKING) {
+    } else if (loop->first_due == NULL && !is_ending_locked(loop)) {
         /* No cancel is left that a wait should be ended for. */
         stream_token_clear(&loop->token);
     }
@@ -109,7 +116,10 @@ event_loop_call_ended(event_loop *loop)
 {
     pthread_mutex_lock(&loop->lock);
     loop->calls--;
-    bool last = loop->calls == 0 && loop->state != LOOP_TAKING;
+    if (loop->calls == 0 && loop->state == LOOP_DRAINING) {
+        loop->state = LOOP_ENDING;
+    }
+    bool last = loop->calls == 0 && is_ending_locked(loop);
     pthread_mutex_unlock(&loop->lock);
     if (last) {
         platform_notifier_set(&loop->notifier);
@@ -121,7 +131,7 @@ bool
 event_loop_is_ending(event_loop *loop, bool finally)
 {
     pthread_mutex_lock(&loop->lock);
-    bool ending = loop->state != LOOP_TAKING && (!finally || loop->calls == 0);
+    bool ending = is_ending_locked(loop) && (!finally || loop->calls == 0);
     pthread_mutex_unlock(&loop->lock);
     return ending;
 }
@@ -150,7 +160,7 @@ static void
 forget(event_loop *loop)
 {
     pthread_mutex_lock(&rt->loops_lock);
-    event_loop **at = &rt->loops;
+    event_loop **at = &loop->in->loops;
     while (*at != NULL && *at != loop) {
         at = &(*at)->next;
     }
@@ -204,7 +214,7 @@ loop_main(void *arg)
     event_loop *loop = arg;
     pthread_setspecific(rt->loop_key, loop);
     runtime_name_thread("erlpy_loop");
-    PyGILState_STATE gil = PyGILState_Ensure();
+    PyThreadState *python = interpreter_enter(loop->in);
     loop->run = runner_new_gil(false);
     if (loop->run == NULL) {
         PyErr_NoMemory();
@@ -215,7 +225,7 @@ loop_main(void *arg)
         Py_XDECREF(exception);
     }
     runner_free_gil(loop->run);
-    PyGILState_Release(gil);
+    interpreter_leave_gil(loop->in, python);
     uint64_t epoch = loop->epoch;
     pthread_setspecific(rt->loop_key, NULL);
     event_loop_release(loop);
@@ -231,14 +241,22 @@ event_loops_open(unsigned count, bool uvloop)
 {
     pthread_mutex_lock(&rt->loops_lock);
     rt->loop_count = count;
-    rt->next_loop = 0;
     rt->uvloop = uvloop;
     pthread_mutex_unlock(&rt->loops_lock);
 }
 
-/* With two references: of the list, and of its thread. */
+void
+event_loops_close(void)
+{
+    pthread_mutex_lock(&rt->loops_lock);
+    rt->loop_count = 0;
+    pthread_mutex_unlock(&rt->loops_lock);
+}
+
+/* With two references: of the list, and of its thread.  uvloop does not load into an
+ * interpreter with a GIL of its own. */
 static event_loop *
-new_loop(unsigned slot)
+new_loop(interpreter *in, unsigned slot)
 {
     event_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) {
@@ -253,14 +271,15 @@ new_loop(unsigned slot)
     stream_token_init(&loop->token);
     pthread_mutex_init(&loop->lock, NULL);
     loop->slot = slot;
-    loop->uvloop = rt->uvloop;
+    loop->uvloop = rt->uvloop && !in->own;
+    loop->in = interpreter_share(in);
     return loop;
 }
 
 static event_loop *
-start_loop_locked(unsigned slot)
+start_loop_locked(interpreter *in, unsigned slot)
 {
-    event_loop *loop = new_loop(slot);
+    event_loop *loop = new_loop(in, slot);
     if (loop == NULL) {
         return NULL;
     }
@@ -271,8 +290,8 @@ start_loop_locked(unsigned slot)
         event_loop_release(loop);
         return NULL;
     }
-    loop->next = rt->loops;
-    rt->loops = loop;
+    loop->next = in->loops;
+    in->loops = loop;
     rt->loop_threads++;
     return loop;
 }
@@ -280,9 +299,9 @@ start_loop_locked(unsigned slot)
 /* ---- Who gets which call ---- */
 
 static event_loop *
-find_slot_locked(unsigned slot)
+find_slot_locked(interpreter *in, unsigned slot)
 {
-    event_loop *loop = rt->loops;
+    event_loop *loop = in->loops;
     while (loop != NULL && loop->slot != slot) {
         loop = loop->next;
     }
@@ -290,9 +309,9 @@ find_slot_locked(unsigned slot)
 }
 
 static event_loop *
-find_python_locked(PyObject *python)
+find_python_locked(interpreter *in, PyObject *python)
 {
-    event_loop *loop = rt->loops;
+    event_loop *loop = in->loops;
     while (loop != NULL && loop->python != python) {
         loop = loop->next;
     }
@@ -300,9 +319,9 @@ find_python_locked(PyObject *python)
 }
 
 static event_loop *
-find_unblocked_locked(void)
+find_unblocked_locked(interpreter *in)
 {
-    event_loop *loop = rt->loops;
+    event_loop *loop = in->loops;
     while (loop != NULL && atomic_load(&loop->blocked) > 0) {
         loop = loop->next;
     }
@@ -310,30 +329,30 @@ find_unblocked_locked(void)
 }
 
 static event_loop *
-pick_locked(const job *j, PyObject *python)
+pick_locked(interpreter *in, const job *j, PyObject *python)
 {
-    event_loop *loop = python != NULL ? find_python_locked(python) : NULL;
+    event_loop *loop = python != NULL ? find_python_locked(in, python) : NULL;
     if (loop != NULL) {
         return loop;
     }
-    unsigned slot = rt->next_loop++ % rt->loop_count;
-    loop = find_slot_locked(slot);
+    unsigned slot = in->next_loop++ % rt->loop_count;
+    loop = find_slot_locked(in, slot);
     if (loop == NULL) {
-        return start_loop_locked(slot);
+        return start_loop_locked(in, slot);
     }
     if (j->chain == NULL || atomic_load(&loop->blocked) == 0) {
         return loop;
     }
-    loop = find_unblocked_locked();
-    return loop != NULL ? loop : start_loop_locked(LOOP_EXTRA);
+    loop = find_unblocked_locked(in);
+    return loop != NULL ? loop : start_loop_locked(in, LOOP_EXTRA);
 }
 
 event_loop *
-event_loop_pick_gil(const job *j, PyObject *python, bool *failed)
+event_loop_pick_gil(interpreter *in, const job *j, PyObject *python, bool *failed)
 {
     pthread_mutex_lock(&rt->loops_lock);
     bool open = rt->loop_count > 0;
-    event_loop *loop = open ? pick_locked(j, python) : NULL;
+    event_loop *loop = open ? pick_locked(in, j, python) : NULL;
     if (loop != NULL) {
         event_loop_share(loop);
         pthread_mutex_lock(&loop->lock);
@@ -348,28 +367,33 @@ event_loop_pick_gil(const job *j, PyObject *python, bool *failed)
 /* ---- Ending ---- */
 
 static void
-end_loop(event_loop *loop)
+end_loop(event_loop *loop, bool drain)
 {
     pthread_mutex_lock(&loop->lock);
-    if (loop->state == LOOP_TAKING) {
-        loop->state = LOOP_ENDING;
+    if (loop->state == LOOP_TAKING || loop->state == LOOP_DRAINING) {
+        loop->state = drain && loop->calls > 0 ? LOOP_DRAINING : LOOP_ENDING;
     }
-    stream_token_raise(&loop->token);
+    if (is_ending_locked(loop)) {
+        stream_token_raise(&loop->token);
+    }
     pthread_mutex_unlock(&loop->lock);
     event_loop_wake(loop);
 }
 
 void
-event_loops_end(void)
+event_loops_end(interpreter *in, unsigned flags)
 {
+    if (!in->own && (flags & LOOPS_OF_OWN) != 0) {
+        return;
+    }
     pthread_mutex_lock(&rt->loops_lock);
-    event_loop *loop = rt->loops;
-    rt->loops = NULL;
-    rt->loop_count = 0;
+    event_loop *loop = in->loops;
+    in->loops = NULL;
+    in->next_loop = 0;
     pthread_mutex_unlock(&rt->loops_lock);
     while (loop != NULL) {
         event_loop *next = loop->next;
-        end_loop(loop);
+        end_loop(loop, (flags & LOOPS_DRAIN) != 0);
         loop = next;
     }
 }
@@ -402,7 +426,7 @@ event_loop_wait_end(void)
     }
     pthread_mutex_lock(&loop->lock);
     if (loop->first_due != NULL || loop->first_taken != NULL ||
-        loop->state != LOOP_TAKING) {
+        is_ending_locked(loop)) {
         stream_token_raise(&loop->token);
     }
     pthread_mutex_unlock(&loop->lock);
@@ -412,7 +436,7 @@ bool
 event_loop_is_ending_or_calm(event_loop *loop)
 {
     pthread_mutex_lock(&loop->lock);
-    bool ending = loop->state != LOOP_TAKING;
+    bool ending = is_ending_locked(loop);
     if (!ending) {
         stream_token_clear(&loop->token);
     }

@@ -7,12 +7,14 @@
  *      `--post--> [job][job] --fd-->   a task for each --> its end: the answer
  *   cancel -post--^                    task.cancel()
  *
- * A setting says how many there are; each is started when it is first needed and takes
- * its turn.  A call that belongs to a chain (chain.h) takes another one than a loop
- * whose thread waits for an erlang.call, which could be that very chain; when all wait,
- * one more is started.  They live until the application stops.
+ * A setting says how many an interpreter has; each is started when it is first needed
+ * and takes its turn.  A call that belongs to a chain (chain.h) takes another one than
+ * a loop whose thread waits for an erlang.call, which could be that very chain; when
+ * all wait, one more is started.  They live until the application stops, or their
+ * interpreter is to end.
  *
  *   TAKING --stop--> ENDING --its calls, which are cancelled, have ended--> over
+ *      |`--its interpreter is to end--> DRAINING --its calls have ended--> ENDING
  *      `--asyncio fails--> FAILED --its calls have been told the exception--> over
  *
  * `calls` counts those that were assigned to the loop and have not ended, also while
@@ -30,16 +32,18 @@
 
 #include "../stream/platform.h"
 #include "../stream/token.h"
+#include "interpreter.h"
 #include "job.h"
 #include "runner.h"
 
-typedef enum { LOOP_TAKING, LOOP_ENDING, LOOP_FAILED } loop_state;
+typedef enum { LOOP_TAKING, LOOP_DRAINING, LOOP_ENDING, LOOP_FAILED } loop_state;
 
 typedef struct event_loop {
     struct event_loop *next; /* rt->loops_lock: among those that take jobs */
     atomic_uint refs;
-    unsigned slot;  /* whose turn it is; LOOP_EXTRA: of a chain */
-    uint64_t epoch; /* of the application's starts */
+    interpreter *in; /* a reference */
+    unsigned slot;   /* whose turn it is; LOOP_EXTRA: of a chain */
+    uint64_t epoch;  /* of the application's starts */
     bool uvloop;
     /* erlang.calls that its thread waits in. */
     atomic_int blocked;
@@ -58,10 +62,19 @@ typedef struct event_loop {
 
 #define LOOP_EXTRA (~0u)
 
-/* From now on loops may be started. */
+/* From now on loops may be started: so many an interpreter, at most. */
 void event_loops_open(unsigned count, bool uvloop);
-/* They end, once their calls have; those must have been cancelled. */
-void event_loops_end(void);
+/* None may. */
+void event_loops_close(void);
+
+enum {
+    LOOPS_OF_OWN = 1, /* none, if it is the main interpreter */
+    LOOPS_DRAIN = 2   /* their calls go on to their end */
+};
+
+/* Those of this interpreter end, once their calls have; without LOOPS_DRAIN those must
+ * have been cancelled. */
+void event_loops_end(interpreter *in, unsigned flags);
 
 /* Threads, also of those that a stop has left behind. */
 unsigned event_loops_running(void);
@@ -86,10 +99,11 @@ void event_loop_set_python(event_loop *loop, PyObject *python);
 /* Starts no further calls: they are answered with an exception. */
 void event_loop_fail(event_loop *loop);
 
-/* The loop for a call: that of the future which it has answered (Python's loop), or
- * NULL: any.  Shared, and counts the call.  NULL: the application stops; or with
- * *failed: none could be started. */
-event_loop *event_loop_pick_gil(const job *j, PyObject *python, bool *failed);
+/* The loop of this interpreter for a call: that of the future which it has answered
+ * (Python's loop), or NULL: any.  Shared, and counts the call.  NULL: the application
+ * stops; or with *failed: none could be started. */
+event_loop *event_loop_pick_gil(interpreter *in, const job *j, PyObject *python,
+                                bool *failed);
 
 /* ---- The calling thread, if it is a loop's ------------------------------------- */
 
@@ -113,7 +127,7 @@ bool event_loop_is_awaitable(PyObject *object);
 bool event_loop_take_gil(job *j, PyObject *awaitable, bool own_context);
 /* The job for which the calling Python code runs, in whatever thread; shared, or NULL.
  */
-job *event_loop_job_gil(void);
+job *event_loop_job_gil(pyb_state *state);
 /* Serves the loop until it ends.  False: asyncio failed, with an exception set. */
 bool event_loop_serve_gil(event_loop *loop);
 /* Answers what is in the inbox with this exception. */

@@ -175,7 +175,7 @@ type_gil(void **slot, PyType_Spec *spec)
 static loop_call *
 new_call(job *j, PyObject *awaitable, bool own_context)
 {
-    PyTypeObject *type = type_gil(&rt->call_type, &call_spec);
+    PyTypeObject *type = type_gil(&j->on->ex->in->call_type, &call_spec);
     PyObject *context = NULL;
     if (type == NULL || (own_context && (context = PyContext_CopyCurrent()) == NULL)) {
         return NULL;
@@ -231,7 +231,7 @@ event_loop_take_gil(job *j, PyObject *awaitable, bool own_context)
 {
     bool failed;
     PyObject *python = loop_of_future(awaitable);
-    event_loop *loop = event_loop_pick_gil(j, python, &failed);
+    event_loop *loop = event_loop_pick_gil(j->on->ex->in, j, python, &failed);
     Py_XDECREF(python);
     if (loop == NULL) {
         if (failed) {
@@ -256,25 +256,26 @@ event_loop_take_gil(job *j, PyObject *awaitable, bool own_context)
 
 /* A new reference, or NULL. */
 static loop_call *
-current_call(void)
+current_call(pyb_state *state)
 {
     PyObject *value = NULL;
-    if (rt->call_var == NULL || PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    const interpreter *in = state->host_data; /* NULL: not of ours, or it ends */
+    if (in == NULL || in->call_var == NULL) {
         return NULL;
     }
-    if (PyContextVar_Get(rt->call_var, NULL, &value) < 0) {
+    if (PyContextVar_Get(in->call_var, NULL, &value) < 0) {
         PyErr_Clear();
     }
-    if (value != NULL && !Py_IS_TYPE(value, (PyTypeObject *)rt->call_type)) {
+    if (value != NULL && !Py_IS_TYPE(value, (PyTypeObject *)in->call_type)) {
         Py_CLEAR(value);
     }
     return (loop_call *)value;
 }
 
 job *
-event_loop_job_gil(void)
+event_loop_job_gil(pyb_state *state)
 {
-    loop_call *call = current_call();
+    loop_call *call = current_call(state);
     job *j = call != NULL ? job_share(call->j) : NULL;
     Py_XDECREF(call);
     return j;
@@ -301,7 +302,7 @@ event_loop_cancelled_gil(pyb_state *state)
     if (loop == NULL) {
         return 0;
     }
-    loop_call *call = current_call();
+    loop_call *call = current_call(state);
     bool due = call != NULL && call->j->loop == loop
                    ? executor_wait_is_cancelled_gil(call->j, is_outermost(call))
                    : event_loop_is_ending_or_calm(loop);
@@ -440,7 +441,7 @@ static PyType_Spec host_spec = {
 static PyObject *
 new_host(event_loop *loop)
 {
-    PyTypeObject *type = type_gil(&rt->host_type, &host_spec);
+    PyTypeObject *type = type_gil(&loop->in->host_type, &host_spec);
     loop_host *host = type != NULL ? PyObject_New(loop_host, type) : NULL;
     if (host != NULL) {
         host->loop = event_loop_share(loop);
@@ -452,12 +453,12 @@ new_host(event_loop *loop)
 /* ---- The thread ---- */
 
 static bool
-find_call_var(PyObject *module)
+find_call_var(interpreter *in, PyObject *module)
 {
-    if (rt->call_var == NULL) {
-        rt->call_var = PyObject_GetAttrString(module, "current_call");
+    if (in->call_var == NULL) {
+        in->call_var = PyObject_GetAttrString(module, "current_call");
     }
-    return rt->call_var != NULL;
+    return in->call_var != NULL;
 }
 
 bool
@@ -465,7 +466,8 @@ event_loop_serve_gil(event_loop *loop)
 {
     PyObject *result = NULL;
     PyObject *module = PyImport_ImportModule("erlang._loop");
-    PyObject *host = module != NULL && find_call_var(module) ? new_host(loop) : NULL;
+    PyObject *host =
+        module != NULL && find_call_var(loop->in, module) ? new_host(loop) : NULL;
     if (host != NULL) {
         result = PyObject_CallMethod(module, "serve", "O", host);
         event_loop_set_python(loop, NULL);

@@ -65,7 +65,7 @@ copy_texts(ErlNifEnv *env, ERL_NIF_TERM list)
 }
 
 /* (Executable | none, PythonPath, SpinMicroseconds, Threads, MaxThreads, IdleMs,
- * EventLoops, Uvloop) */
+ * EventLoops, Uvloop, OwnPools) */
 static runtime_config *
 read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
 {
@@ -83,7 +83,9 @@ read_config(ErlNifEnv *env, const ERL_NIF_TERM argv[])
         enif_get_uint(env, argv[4], &config->max_threads) &&
         config->max_threads >= config->threads &&
         enif_get_uint(env, argv[5], &idle_ms) &&
-        enif_get_uint(env, argv[6], &config->event_loops) && config->event_loops > 0) {
+        enif_get_uint(env, argv[6], &config->event_loops) && config->event_loops > 0 &&
+        enif_get_uint(env, argv[8], &config->own_pools) &&
+        config->own_pools <= RUNTIME_MAX_POOLS) {
         config->uvloop = enif_is_identical(argv[7], nif_am.am_true);
         config->spin_ns = spin_us * 1000;
         config->idle_ns = (int64_t)idle_ms * 1000000;
@@ -157,15 +159,17 @@ static ERL_NIF_TERM
 info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     runtime_info info;
+    unsigned realms, idle_realms;
     runtime_get_info(&info);
+    interpreters_count(&realms, &idle_realms);
     const executor_counts *counts = &info.counts;
     unsigned running = counts->threads - counts->parked - counts->idle;
     ERL_NIF_TERM keys[] = {
-        nif_am.am_started,     nif_am.am_threads, nif_am.am_running,
-        nif_am.am_parked,      nif_am.am_idle,    nif_am.am_queued,
-        nif_am.am_stuck,       nif_am.am_calls,   nif_am.am_contexts,
-        nif_am.am_max_threads, nif_am.am_tasks,   nif_am.am_event_loops,
-        nif_am.am_python};
+        nif_am.am_started,     nif_am.am_threads,      nif_am.am_running,
+        nif_am.am_parked,      nif_am.am_idle,         nif_am.am_queued,
+        nif_am.am_stuck,       nif_am.am_calls,        nif_am.am_contexts,
+        nif_am.am_max_threads, nif_am.am_tasks,        nif_am.am_event_loops,
+        nif_am.am_python,      nif_am.am_interpreters, nif_am.am_idle_interpreters};
     ERL_NIF_TERM values[] = {
         info.started ? nif_am.am_true : nif_am.am_false,
         enif_make_uint(env, counts->threads),
@@ -180,6 +184,8 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         enif_make_uint64(env, counts->tasks),
         enif_make_uint(env, event_loops_running()),
         version_nif(env, argc, argv),
+        enif_make_uint(env, realms),
+        enif_make_uint(env, idle_realms),
     };
     ERL_NIF_TERM map;
     enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);
@@ -276,11 +282,11 @@ loaded_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 /* Dirty: those that answer every pending call of an executor. */
 static ErlNifFunc functions[] = {
     {"loaded", 0, loaded_nif, 0},
-    {"start", 8, start_nif, 0},
+    {"start", 9, start_nif, 0},
     {"stop", 0, stop_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"version", 0, version_nif, 0},
     {"info", 0, info_nif, 0},
-    {"context_new", 0, context_new_nif, 0},
+    {"context_new", 1, context_new_nif, 0},
     {"context_destroy", 1, context_destroy_nif, ERL_NIF_DIRTY_JOB_CPU_BOUND},
     {"context_interrupt", 1, context_interrupt_nif, 0},
     {"is_context", 1, is_context_nif, 0},

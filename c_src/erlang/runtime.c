@@ -1,5 +1,6 @@
 #include "runtime.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -29,6 +30,15 @@ typedef struct context_entry {
     struct context_entry *next;
 } context_entry;
 
+static void
+free_texts(char **texts)
+{
+    for (char **text = texts; text != NULL && *text != NULL; text++) {
+        free(*text);
+    }
+    free(texts);
+}
+
 void
 runtime_config_free(runtime_config *config)
 {
@@ -36,10 +46,7 @@ runtime_config_free(runtime_config *config)
         return;
     }
     free(config->executable);
-    for (char **dir = config->python_path; dir != NULL && *dir != NULL; dir++) {
-        free(*dir);
-    }
-    free(config->python_path);
+    free_texts(config->python_path);
     free(config);
 }
 
@@ -107,18 +114,6 @@ uint32_t
 runtime_spin_ns(void)
 {
     return atomic_load_explicit(&rt->spin_ns, memory_order_relaxed);
-}
-
-void
-runtime_gil_wanted(int change)
-{
-    atomic_fetch_add_explicit(&rt->gil_wanted, change, memory_order_relaxed);
-}
-
-bool
-runtime_gil_is_wanted(void)
-{
-    return atomic_load_explicit(&rt->gil_wanted, memory_order_relaxed) > 0;
 }
 
 /* ---- Messages to the owner ---- */
@@ -195,6 +190,80 @@ set_state(runtime_state state)
     return owner;
 }
 
+/* Opened, and with its first thread. */
+static executor *
+open_own_pool(const runtime_config *config)
+{
+    unsigned limit = config->max_threads / config->own_pools;
+    interpreter *in = interpreter_new(true);
+    executor *ex = in != NULL ? executor_new(in, false) : NULL;
+    interpreter_release(in);
+    if (ex == NULL) {
+        return NULL;
+    }
+    executor_set_limits(ex, 1, limit > 0 ? limit : 1, config->idle_ns);
+    executor_open(ex);
+    if (executor_start(ex, 1)) {
+        return ex;
+    }
+    executor_release(ex);
+    return NULL;
+}
+
+static void
+close_pools(executor **pools, unsigned count, ErlNifEnv *caller_env)
+{
+    for (unsigned i = 0; i < count; i++) {
+        executor_close(pools[i], EXECUTOR_ABORT, nif_am.am_stopped, caller_env);
+        executor_release(pools[i]);
+    }
+    free(pools);
+}
+
+static bool
+open_own_pools(const runtime_config *config)
+{
+    unsigned count = 0;
+    executor **pools = calloc(config->own_pools, sizeof *pools);
+    while (pools != NULL && count < config->own_pools &&
+           (pools[count] = open_own_pool(config)) != NULL) {
+        count++;
+    }
+    if (count < config->own_pools) {
+        close_pools(pools, count, NULL);
+        return false;
+    }
+    pthread_mutex_lock(&rt->lock);
+    rt->own_pools = pools;
+    atomic_store(&rt->own_pool_count, count);
+    pthread_mutex_unlock(&rt->lock);
+    return true;
+}
+
+static bool
+open_pools(const runtime_config *config)
+{
+    if (config->own_pools > 0) {
+        return open_own_pools(config);
+    }
+    executor_set_limits(rt->pool, config->threads, config->max_threads,
+                        config->idle_ns);
+    executor_open(rt->pool);
+    return executor_start(rt->pool, config->threads);
+}
+
+/* What later interpreters get. */
+static void
+keep_python_path(runtime_config *config)
+{
+    pthread_mutex_lock(&rt->lock);
+    char **before = rt->python_path;
+    rt->python_path = config->python_path;
+    config->python_path = NULL;
+    pthread_mutex_unlock(&rt->lock);
+    free_texts(before);
+}
+
 /* Takes the application up: Python exists and this thread does not hold the GIL. */
 static void
 take_up(void)
@@ -204,13 +273,9 @@ take_up(void)
     runtime_config *config = rt->config;
     rt->config = NULL;
     if (failure == NULL) {
-        executor_set_limits(rt->pool, config->threads, config->max_threads,
-                            config->idle_ns);
+        keep_python_path(config);
         event_loops_open(config->event_loops, config->uvloop);
-        executor_open(rt->pool);
-        if (!executor_start_canceller() || !executor_start(rt->pool, config->threads)) {
-            failure = strdup("no thread could be started");
-        }
+        failure = open_pools(config) ? NULL : strdup("no thread could be started");
     }
     runtime_config_free(config);
     ErlNifPid owner = set_state(failure == NULL ? RUNTIME_UP : RUNTIME_PARKED);
@@ -222,7 +287,7 @@ static void
 serve_main(void)
 {
     for (;;) {
-        int64_t next_look = executor_look_around(rt->pool, platform_now_ns());
+        int64_t next_look = executor_look_around(platform_now_ns());
         platform_event_wait(&rt->main_event, next_look, 0, false);
         platform_event_clear(&rt->main_event);
         if (atomic_exchange(&rt->start_asked, false)) {
@@ -237,7 +302,7 @@ main_thread(void *arg)
     (void)arg;
     runtime_name_thread("erlpy_main");
     stream_prepare();
-    rt->pool = executor_new(false);
+    rt->pool = executor_new(rt->main, false);
     char *failure =
         rt->pool == NULL ? strdup("out of memory") : interpreter_start(rt->config);
     if (failure != NULL) {
@@ -322,12 +387,17 @@ runtime_stop(ErlNifEnv *caller_env)
     context_entry *contexts = rt->contexts;
     rt->contexts = NULL;
     rt->context_count = 0;
+    executor **own_pools = rt->own_pools;
+    unsigned own_pool_count = atomic_exchange(&rt->own_pool_count, 0);
+    rt->own_pools = NULL;
     rt->stop_unanswered = true;
     /* Counted like a worker, so that the answer comes after the last step here. */
     rt->threads++;
     uint64_t epoch = rt->epoch;
     pthread_mutex_unlock(&rt->lock);
+    event_loops_close();
     executor_close(rt->pool, EXECUTOR_ABORT, nif_am.am_stopped, caller_env);
+    close_pools(own_pools, own_pool_count, caller_env);
     while (contexts != NULL) {
         context_entry *entry = contexts;
         contexts = entry->next;
@@ -336,23 +406,84 @@ runtime_stop(ErlNifEnv *caller_env)
         free(entry);
     }
     executor_abandon_tasks(nif_am.am_stopped, caller_env);
-    event_loops_end();
+    event_loops_end(rt->main, 0);
     count_thread(caller_env, epoch, -1);
 }
 
 /* ---- Executors ---- */
 
-executor *
-runtime_pool(void)
+bool
+runtime_is_up(void)
 {
-    return atomic_load(&rt->state) == RUNTIME_UP ? rt->pool : NULL;
+    return atomic_load(&rt->state) == RUNTIME_UP;
+}
+
+/* The one with the least to do; among equals they take turns. */
+static executor *
+pick_own_pool_locked(unsigned count)
+{
+    executor *found = NULL;
+    unsigned least = UINT_MAX, first = rt->next_pool++;
+    for (unsigned i = 0; i < count && least > 0; i++) {
+        executor *ex = rt->own_pools[(first + i) % count];
+        unsigned load = executor_load(ex);
+        if (load < least) {
+            least = load;
+            found = ex;
+        }
+    }
+    return found;
 }
 
 executor *
-runtime_context_new(void)
+runtime_share_pool(void)
+{
+    if (!runtime_is_up()) {
+        return NULL;
+    }
+    if (atomic_load_explicit(&rt->own_pool_count, memory_order_relaxed) == 0) {
+        return executor_share(rt->pool);
+    }
+    pthread_mutex_lock(&rt->lock);
+    executor *found = pick_own_pool_locked(atomic_load(&rt->own_pool_count));
+    if (found != NULL) {
+        executor_share(found);
+    }
+    pthread_mutex_unlock(&rt->lock);
+    return found;
+}
+
+void
+runtime_for_each_pool(void (*visit)(executor *pool, void *arg), void *arg)
+{
+    executor *pools[RUNTIME_MAX_POOLS];
+    pthread_mutex_lock(&rt->lock);
+    unsigned count = atomic_load(&rt->own_pool_count);
+    for (unsigned i = 0; i < count; i++) {
+        pools[i] = executor_share(rt->own_pools[i]);
+    }
+    pthread_mutex_unlock(&rt->lock);
+    visit(rt->pool, arg);
+    for (unsigned i = 0; i < count; i++) {
+        visit(pools[i], arg);
+        executor_release(pools[i]);
+    }
+}
+
+static executor *
+new_context(bool own)
+{
+    interpreter *in = own ? interpreter_new(true) : interpreter_share(rt->main);
+    executor *ex = in != NULL ? executor_new(in, true) : NULL;
+    interpreter_release(in);
+    return ex;
+}
+
+executor *
+runtime_context_new(bool own)
 {
     context_entry *entry = calloc(1, sizeof *entry);
-    executor *ex = entry != NULL ? executor_new(true) : NULL;
+    executor *ex = entry != NULL ? new_context(own) : NULL;
     if (ex == NULL) {
         goto fail;
     }

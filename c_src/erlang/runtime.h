@@ -1,19 +1,25 @@
 /*
- * runtime.h: the one interpreter of the node, and the threads around it.
+ * runtime.h: Python in the node, started once, and the threads around it.
  *
  *   DOWN --start--> STARTING --main thread--> UP --stop--> PARKED --start--> STARTING
  *                       `--> FAILED (CPython would not start; final)
  *
  * CPython is started once, on a thread of ours that stays: it is Python's main thread,
  * takes the application up again after a stop, and watches the pool while jobs queue.
- * The interpreter is never finalised: extension modules do not survive it, and threads
- * that come back later would die.
+ * The main interpreter is never finalised: extension modules do not survive it, and
+ * threads that come back later would die.
+ *
+ * Calls that name no context run in the pool: one executor of the main interpreter, or
+ * by a setting as many as it says, each in an interpreter with a GIL of its own.
  *
  * LOCK.  rt->lock guards the state and the list of contexts; an executor's lock
  * may be taken under it, never the other way round.
  */
 #ifndef ERLPY_RUNTIME_H
 #define ERLPY_RUNTIME_H
+
+/* The pool is spread over so many interpreters at most. */
+#define RUNTIME_MAX_POOLS 256
 
 #include <erl_nif.h>
 #include <stdbool.h>
@@ -30,6 +36,7 @@ typedef struct runtime_config {
     int64_t idle_ns;      /* after which the others end */
     unsigned event_loops; /* on which coroutines run, at most */
     bool uvloop;          /* they are of that kind */
+    unsigned own_pools; /* interpreters that the pool is spread over; 0: the main one */
 } runtime_config;
 
 void runtime_config_free(runtime_config *config);
@@ -52,24 +59,24 @@ runtime_result runtime_start(runtime_config *config, const ErlNifPid *owner);
  * code cannot be stopped is left behind. */
 void runtime_stop(ErlNifEnv *caller_env);
 
-/* The executor of calls that name no context (borrowed), or NULL when not up. */
-executor *runtime_pool(void);
-/* A new context, known to runtime_stop(); NULL when not up or out of memory. */
-executor *runtime_context_new(void);
+bool runtime_is_up(void);
+/* The executor for a call that names no context (shared), or NULL when not up. */
+executor *runtime_share_pool(void);
+/* Visits every one of these there is. */
+void runtime_for_each_pool(void (*visit)(executor *pool, void *arg), void *arg);
+/* A new context, known to runtime_stop(), in the main interpreter or in one of its own;
+ * NULL when not up or out of memory. */
+executor *runtime_context_new(bool own);
 /* Forgets a context that is closed or has no thread any more.  Idempotent. */
 void runtime_context_remove(executor *ex);
 
 /* Has the main thread look around (executor_look_around). */
 void runtime_wake_main(void);
-/* Threads that may run Python at the same time. */
+/* Threads of an interpreter that may run Python at the same time. */
 unsigned runtime_parallelism(void);
 
 /* How long a thread of ours spins before it sleeps. */
 uint32_t runtime_spin_ns(void);
-
-/* Threads of ours that are waiting for the GIL. */
-void runtime_gil_wanted(int change);
-bool runtime_gil_is_wanted(void);
 
 /* Answers the epoch that the end has to be told with. */
 uint64_t runtime_thread_started(void);

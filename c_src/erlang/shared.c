@@ -47,6 +47,10 @@ nif_shared_open(void)
     if (!nif_fork_prepare()) {
         goto no_handlers;
     }
+    made->main = interpreter_new(false);
+    if (made->main == NULL) {
+        goto no_handlers;
+    }
     pthread_mutex_init(&made->lock, NULL);
     pthread_mutex_init(&made->executors_lock, NULL);
     pthread_mutex_init(&made->asked_lock, NULL);

@@ -28,15 +28,15 @@
 
 /* To be raised whenever something changes that two copies reach: this struct, and what
  * hangs on it (executors, workers, jobs, resources, streams, pyb_state, pyb_host). */
-#define NIF_LAYOUT 3
+#define NIF_LAYOUT 4
 
 /* Resource types of the library, at most. */
 #define NIF_MAX_TYPES 24
 
-struct asked_job;
-struct event_loop;
 struct executor;
 struct context_entry;
+struct interpreter;
+struct realm;
 struct runtime_config;
 
 typedef struct nif_shared {
@@ -51,8 +51,12 @@ typedef struct nif_shared {
 
     /* runtime.c */
     pthread_mutex_t lock;
-    _Atomic int state;              /* written under the lock */
-    struct executor *pool;          /* made once, before the first UP */
+    _Atomic int state;           /* written under the lock */
+    struct interpreter *main;    /* made once, as the next one */
+    struct executor *pool;       /* of the main interpreter */
+    struct executor **own_pools; /* lock; those of the setting, or NULL */
+    _Atomic unsigned own_pool_count;
+    unsigned next_pool;             /* lock: whose turn it is */
     struct runtime_config *config;  /* of the start under way; the main thread's */
     ErlNifPid owner;                /* lock */
     struct context_entry *contexts; /* lock */
@@ -65,7 +69,6 @@ typedef struct nif_shared {
     platform_event main_event;      /* start requested, or something to watch */
     atomic_bool start_asked;
     atomic_uint spin_ns;
-    atomic_int gil_wanted;
     int cores;
 
     /* executor.c: every executor that lives.  The lock comes before an executor's. */
@@ -77,23 +80,14 @@ typedef struct nif_shared {
     _Atomic int watch_level;
     int64_t fast_look_ns, slow_look_ns, restless_ns; /* the main thread's */
 
-    /* cancel.c: the running jobs that the canceller shall look at.  A leaf. */
-    pthread_mutex_t asked_lock;
-    struct asked_job *asked_first, *asked_last;
-    platform_event asked_event;
-    bool canceller_running; /* the main thread's */
-    void *cancelled;        /* the exception type; the canceller's */
+    pthread_mutex_t asked_lock; /* cancel.c: see interpreter.h.  A leaf */
 
     /* loop.c */
     pthread_key_t loop_key;     /* the event_loop that a thread is, or NULL */
     pthread_mutex_t loops_lock; /* the next ones; before a loop's and `lock` */
-    struct event_loop *loops;   /* those that take jobs */
     unsigned loop_count;        /* the setting; 0: none may be started */
-    unsigned next_loop;         /* whose turn it is */
     unsigned loop_threads;      /* those that are there, of every start */
     bool uvloop;                /* the setting */
-    /* loop_host.c, with the GIL: types, and the context variable with the Call. */
-    void *call_type, *host_type, *call_var;
 
     atomic_uint_fast64_t last_call_id; /* callback.c */
     platform_room *platform;           /* that of the copy that made this */
@@ -103,6 +97,11 @@ typedef struct nif_shared {
     /* interpreter.c: sys.executable of the interpreter that runs, to notice a start
      * with another one. */
     char *running_executable;
+    /* lock: the directories in front of sys.path in interpreters that are made */
+    char **python_path;
+    /* interpreters.c, lock */
+    unsigned realms, idle_realms;
+    struct realm *realm; /* the idle ones */
 } nif_shared;
 
 /* Set at load, before any other function of the room runs. */

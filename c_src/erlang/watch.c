@@ -150,9 +150,9 @@ is_behind_locked(const executor *ex)
            (ex->workers[WORKER_IDLE] != NULL || executor__may_grow_locked(ex));
 }
 
-/* True: look again soon. */
-static bool
-look_at_queue(executor *ex)
+/* *soon: it is to be looked at again soon. */
+static void
+look_at_queue(executor *ex, void *soon)
 {
     size_t hands = 0;
     pthread_mutex_lock(&ex->lock);
@@ -169,7 +169,17 @@ look_at_queue(executor *ex)
     }
     pthread_mutex_unlock(&ex->lock);
     start_hands(ex, hands);
-    return behind;
+    if (behind) {
+        *(bool *)soon = true;
+    }
+}
+
+static bool
+look_at_queues(void)
+{
+    bool soon = false;
+    runtime_for_each_pool(look_at_queue, &soon);
+    return soon;
 }
 
 /* ---- Jobs that run for long ---- */
@@ -284,8 +294,9 @@ sweep_executor(executor *ex, void *arg)
 
 /* The place of a worker that does not come back is taken by another. */
 static void
-replace_stuck(executor *pool)
+replace_stuck(executor *pool, void *arg)
 {
+    (void)arg;
     pthread_mutex_lock(&pool->lock);
     bool lacking = pool->active < runtime_parallelism() &&
                    (pool->first != NULL || pool->workers[WORKER_IDLE] == NULL);
@@ -296,14 +307,14 @@ replace_stuck(executor *pool)
 
 /* True: something is there that may need another look. */
 static bool
-look_at_jobs(executor *pool, int64_t now_ns)
+look_at_jobs(int64_t now_ns)
 {
     sweep found = {.now_ns = now_ns};
     executor__for_each(sweep_executor, &found);
     for_each_found(&found.unwatched, executor__monitor_caller);
     for_each_found(&found.unreached, executor__ask_canceller);
     if (found.replace) {
-        replace_stuck(pool);
+        runtime_for_each_pool(replace_stuck, NULL);
     }
     if (found.behind) {
         executor__watch(WATCH_FAST);
@@ -316,44 +327,44 @@ look_at_jobs(executor *pool, int64_t now_ns)
 /* `level` was seen before; a submit may have relied on it just before it is lowered, so
  * each of these looks once more. */
 static void
-look_fast(executor *pool, int64_t now_ns)
+look_fast(int64_t now_ns)
 {
     int fast = WATCH_FAST;
     rt->fast_look_ns = now_ns + EXECUTOR_FAST_LOOK_NS;
-    if (!look_at_queue(pool) &&
+    if (!look_at_queues() &&
         atomic_compare_exchange_strong(&rt->watch_level, &fast, WATCH_SLOW) &&
-        look_at_queue(pool)) {
+        look_at_queues()) {
         executor__watch(WATCH_FAST);
     }
 }
 
 static void
-look_slow(executor *pool, int64_t now_ns)
+look_slow(int64_t now_ns)
 {
     int slow = WATCH_SLOW;
     rt->slow_look_ns = now_ns + EXECUTOR_LOOK_NS;
-    if (look_at_jobs(pool, now_ns)) {
+    if (look_at_jobs(now_ns)) {
         rt->restless_ns = now_ns;
     } else if (now_ns - rt->restless_ns > QUIET_NS &&
                atomic_compare_exchange_strong(&rt->watch_level, &slow, WATCH_ASLEEP) &&
-               look_at_jobs(pool, now_ns)) {
+               look_at_jobs(now_ns)) {
         rt->restless_ns = now_ns;
         executor__watch(WATCH_SLOW);
     }
 }
 
 int64_t
-executor_look_around(executor *pool, int64_t now_ns)
+executor_look_around(int64_t now_ns)
 {
     int level = atomic_load(&rt->watch_level);
     if (level == WATCH_ASLEEP) {
         return INT64_MAX;
     }
     if (level == WATCH_FAST && now_ns >= rt->fast_look_ns) {
-        look_fast(pool, now_ns);
+        look_fast(now_ns);
     }
     if (now_ns >= rt->slow_look_ns) {
-        look_slow(pool, now_ns);
+        look_slow(now_ns);
     }
     level = atomic_load(&rt->watch_level);
     if (level == WATCH_ASLEEP) {

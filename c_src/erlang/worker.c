@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "atoms.h"
+#include "failure.h"
 #include "runtime.h"
 #include "shared.h"
 
@@ -83,11 +84,9 @@ executor_wait_end(void)
 static void
 take_gil(worker *w)
 {
-    runtime_gil_wanted(+1);
     atomic_store_explicit(&w->wants_gil, true, memory_order_relaxed);
-    PyEval_RestoreThread(w->python);
+    interpreter_take_gil(w->ex->in, w->python);
     atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
-    runtime_gil_wanted(-1);
     w->gil_since_ns = platform_now_ns();
 }
 
@@ -229,7 +228,8 @@ static job *
 next_job_gil(worker *w, job *done)
 {
     executor *ex = w->ex;
-    if (runtime_gil_is_wanted() || platform_now_ns() - w->gil_since_ns > GIL_SLICE_NS) {
+    if (interpreter_gil_is_wanted(ex->in) ||
+        platform_now_ns() - w->gil_since_ns > GIL_SLICE_NS) {
         return NULL;
     }
     if (pthread_mutex_trylock(&ex->lock) != 0) {
@@ -257,7 +257,7 @@ finish_job(worker *w, job *j)
     pthread_mutex_lock(&w->ex->lock);
     bool left = executor__end_job_locked(w, j, &moved);
     pthread_mutex_unlock(&w->ex->lock);
-    if (left) {
+    if (left && w->python != NULL) {
         take_gil(w);
         executor__take_back_gil();
         give_gil();
@@ -324,26 +324,75 @@ free_worker(worker *w)
     free(w);
 }
 
+/* The interpreter could not be made. */
+static void
+answer_failure(worker *w, job *j)
+{
+    ErlNifEnv *env = enif_alloc_env();
+    if (env == NULL) {
+        job_fail(NULL, j, nif_am.am_enomem);
+    } else {
+        job_reply(j, env, failure_term_of_text(env, interpreter_failure(w->ex->in)));
+        enif_free_env(env);
+    }
+    job_drop_request(j);
+}
+
+static void
+answer_failures(worker *w)
+{
+    job *j;
+    while ((j = await_job(w)) != NULL) {
+        answer_failure(w, j);
+        finish_job(w, j);
+    }
+}
+
+static bool
+is_last_to_go(worker *w)
+{
+    executor *ex = w->ex;
+    pthread_mutex_lock(&ex->lock);
+    bool last = ex->state != EXECUTOR_OPEN && ex->threads == 0;
+    pthread_mutex_unlock(&ex->lock);
+    return last;
+}
+
+static void
+serve(worker *w)
+{
+    job *j;
+    w->run = runner_new_gil(w->ex->context);
+    give_gil();
+    atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
+    while ((j = await_job(w)) != NULL) {
+        run_jobs(w, j);
+    }
+    /* It is in no list any more: destructors may come to a wait of ours. */
+    pthread_setspecific(rt->worker_key, NULL);
+    take_gil(w);
+    runner_free_gil(w->run);
+    if (is_last_to_go(w)) {
+        event_loops_end(w->ex->in, LOOPS_OF_OWN | LOOPS_DRAIN);
+    }
+    interpreter_leave_gil(w->ex->in, w->python);
+}
+
 static void *
 worker_main(void *arg)
 {
     worker *w = arg;
     pthread_setspecific(rt->worker_key, w);
     runtime_name_thread(w->ex->context ? "erlpy_context" : "erlpy_pool");
-    PyGILState_STATE gil = PyGILState_Ensure();
-    w->run = runner_new_gil(w->ex->context);
     w->ident = PyThread_get_thread_ident();
     w->thread = pthread_self();
-    w->python = PyThreadState_Get();
-    give_gil();
-    atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
-    job *j;
-    while ((j = await_job(w)) != NULL) {
-        run_jobs(w, j);
+    w->python = interpreter_enter(w->ex->in);
+    if (w->python != NULL) {
+        serve(w);
+    } else {
+        atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
+        answer_failures(w);
     }
-    take_gil(w);
-    runner_free_gil(w->run);
-    PyGILState_Release(gil);
     uint64_t epoch = w->epoch;
     if (w->ex->context) {
         runtime_context_remove(w->ex);

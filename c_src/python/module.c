@@ -49,6 +49,14 @@ pyb_current_state(void)
     return state;
 }
 
+void
+pyb_forget(pyb_state *state)
+{
+    Py_CLEAR(state->async_receive);
+    Py_CLEAR(state->async_next);
+    Py_CLEAR(state->async_put);
+}
+
 int
 pyb__visit_type(PyObject *self, visitproc visit, void *arg)
 {

@@ -61,6 +61,7 @@ typedef struct pyb_state {
     PyObject *unsupported;     /* io.UnsupportedOperation */
     PyObject *name_done;       /* "done" */
     PyObject *name_set_result; /* "set_result" */
+    void *host_data;           /* the host's own, or NULL */
 } pyb_state;
 
 /* Why a stream was aborted.  Every reason that is given to stream_abort() is one. */
@@ -136,6 +137,10 @@ PyMODINIT_FUNC pyb_module_init(void);
 /* The state of `_erlang` in the current interpreter, importing it if need be.  NULL
  * with an exception set on failure.  Valid while that interpreter lives. */
 pyb_state *pyb_current_state(void);
+
+/* Lets go of what was made on demand: the modules that it comes from may be imported
+ * anew. */
+void pyb_forget(pyb_state *state);
 
 /* A new PyBuffer over the stream (shares it).  `origin` (shares it, may be NULL) is
  * whatever the host wants to remember of where it came from. */

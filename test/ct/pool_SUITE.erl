@@ -86,8 +86,8 @@ settled() ->
 
 info_names_everything(_Config) ->
     Info = py:info(),
-    [calls, contexts, event_loops, idle, max_threads, parked, python, queued, running, started, stuck,
-     tasks, threads] = lists:sort(maps:keys(Info)),
+    [calls, contexts, event_loops, idle, idle_interpreters, interpreters, max_threads, parked, python,
+     queued, running, started, stuck, tasks, threads] = lists:sort(maps:keys(Info)),
     {ok, Version} = py:version(),
     #{started := true, python := Version, max_threads := 1024} = Info,
     adds_up(Info),

@@ -1,0 +1,188 @@
+"""For interpreters with a GIL of their own."""
+import asyncio
+import atexit
+import importlib
+import os
+import subprocess
+import sys
+import threading
+
+import erlang
+
+left = []  # what the code of one context leaves to the next, if anything is
+
+
+def tell(pid, word, value=None):
+    erlang.send(pid, (erlang.Atom(word), value))
+
+
+def interpreter():
+    """A number that no other interpreter of the process has."""
+    try:
+        import _interpreters
+    except ImportError:
+        import _xxsubinterpreters
+
+        return int(_xxsubinterpreters.get_current())
+    return _interpreters.get_current()[0]
+
+
+def held_for_good(pid):
+    """One call of C code, of some seconds, that nothing reaches."""
+    tell(pid, "running", interpreter())
+    return sum(range(200_000_000)) > 0
+
+
+def spin(pid):
+    tell(pid, "running", interpreter())
+    try:
+        while True:
+            pass
+    except BaseException as error:
+        tell(pid, "ended", type(error).__name__)
+        raise
+
+
+def read_told(pid, buf):
+    tell(pid, "running", interpreter())
+    try:
+        return buf.read(10)
+    except BaseException as error:
+        tell(pid, "ended", type(error).__name__)
+        raise
+
+
+def read_records(buf):
+    """All records of 8 bytes that this interpreter gets, as numbers."""
+    numbers = []
+    while True:
+        try:
+            numbers.append(int.from_bytes(buf.readexactly(8), "big"))
+        except EOFError:
+            return numbers
+
+
+def keep_view(buf):
+    """A view that lives as long as the interpreter's modules do."""
+    left.append(memoryview(buf))
+    return bytes(left[-1][:4])
+
+
+def compute(turns):
+    total = 0
+    for number in range(turns):
+        total += number & 7
+    return total
+
+
+def callback(name, *args):
+    return [interpreter(), erlang.call(name, *args)]
+
+
+def echo(channel):
+    """Sends back whatever comes, until the channel is closed."""
+    count = 0
+    for message in channel:
+        channel.put([interpreter(), message])
+        count += 1
+    return count
+
+
+async def aio(buf, name):
+    import erlang.aio
+
+    reader = erlang.aio.StreamReader(buf)
+    line, answer = await asyncio.gather(reader.readline(), erlang.aio.call(name, 1))
+    return [interpreter(), line, answer]
+
+
+async def wait_for(pid, seconds):
+    tell(pid, "running", interpreter())
+    try:
+        await asyncio.sleep(seconds)
+    except BaseException as error:
+        tell(pid, "ended", type(error).__name__)
+        raise
+    return "waited"
+
+
+def recurse():
+    return recurse()
+
+
+def change_much():
+    """What a use should not leave to the next."""
+    import json
+
+    json.changed = sys.changed = os.changed = left
+    left.append(1)
+    sys.path.insert(0, "/changed")
+    sys.modules["changed"] = sys
+    threading.changed = 1
+    import warnings
+
+    warnings.simplefilter("error")
+    warnings.changed = 1
+
+
+def traces():
+    import json
+    import warnings
+
+    found = [m.__name__ for m in (json, sys, os, threading, warnings) if hasattr(m, "changed")]
+    if "/changed" in sys.path:
+        found.append("path")
+    if "changed" in sys.modules:
+        found.append("modules")
+    if left:
+        found.append("left")
+    try:
+        warnings.warn("this is one", UserWarning, stacklevel=1)
+    except UserWarning:
+        found.append("filters")
+    return found
+
+
+def start_thread(buf, daemon):
+    """A thread that goes on until the buffer ends."""
+    threading.Thread(target=buf.read, daemon=daemon).start()
+
+
+def at_exit(pid):
+    atexit.register(tell, pid, "exited", interpreter())
+
+
+class Reading:
+    """Reads when it is dropped."""
+
+    def __init__(self, pid, buf):
+        self.pid = pid
+        self.buf = buf
+
+    def __del__(self):
+        tell(self.pid, "dropping")
+        self.buf.read(1)
+
+
+def leave_reading(pid, buf):
+    left.append(Reading(pid, buf))
+
+
+def run_program():
+    return subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True).stdout
+
+
+def fork():
+    return os.fork()
+
+
+def unsupported():
+    """The error of the first extension module that does not load here, or None."""
+    for name in ("_testsinglephase", "_tkinter", "readline", "_curses", "_ctypes", "_xxtestfuzz"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            pass
+        except ImportError as error:
+            return [name, str(error)]
+    return None
