@@ -1,6 +1,7 @@
 /*
  * platform.h: what differs between operating systems, in one place.  Every call
- * has a portable fallback in platform.c behind one #if.
+ * has a portable fallback behind one #if: in platform_wait.c locks, latches and the
+ * notifier, in platform.c the rest.
  */
 #ifndef ERLPY_PLATFORM_H
 #define ERLPY_PLATFORM_H
@@ -13,6 +14,8 @@
 
 /* For the compiler: the condition nearly always holds. */
 #define PLATFORM_LIKELY(condition) __builtin_expect(!!(condition), 1)
+
+#define PLATFORM_NS_PER_SECOND 1000000000
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t platform_now_ns(void);
@@ -48,6 +51,7 @@ void platform_set_room(platform_room *other);
  * process.  (Not where locks are pthread mutexes: there it waits.) */
 #define PLATFORM_CHILD_LOCK_NS 1000000000
 void platform_become_child(void);
+bool platform_is_child(void);
 /* When to give a lock up for lost: INT64_MAX if this is no such child. */
 int64_t platform_lock_deadline_ns(void);
 /* Says so and exits with status 1. */
