@@ -17,6 +17,7 @@ make_room(cargo *c)
         return true;
     }
     unsigned capacity = c->capacity == 0 ? 16 : 2 * c->capacity;
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what it holds. */
     stream **more = realloc(c->more, capacity * sizeof *more);
     if (more == NULL) {
         return false;

@@ -49,7 +49,7 @@ drop_handlers_of_node(void)
         struct sigaction now;
         if (!is_fault(number) && sigaction(number, NULL, &now) == 0 &&
             now.sa_handler != SIG_IGN && now.sa_handler != SIG_DFL) {
-            signal(number, SIG_DFL);
+            (void)signal(number, SIG_DFL);
         }
     }
 }

@@ -16,8 +16,9 @@ interpreter_publish_symbols(void)
     if (dladdr((void *)(uintptr_t)&Py_InitializeFromConfig, &info) == 0) {
         return "libpython was not found in memory";
     }
+    /* cppcheck-suppress leakReturnValNotUsed ; it stays, with its symbols global */
     if (dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) == NULL) {
-        return dlerror();
+        return dlerror(); /* NOLINT(concurrency-mt-unsafe): one a thread in glibc */
     }
     return NULL;
 }
@@ -62,6 +63,7 @@ status_text(PyStatus status)
 static char *
 join_path(char **dirs)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes it while this reads it. */
     const char *inherited = getenv("PYTHONPATH");
     size_t size = inherited != NULL ? strlen(inherited) + 1 : 1;
     for (char **dir = dirs; *dir != NULL; dir++) {

@@ -445,7 +445,7 @@ new_host(event_loop *loop)
     loop_host *host = type != NULL ? PyObject_New(loop_host, type) : NULL;
     if (host != NULL) {
         host->loop = event_loop_share(loop);
-        host->uvloop = loop->uvloop;
+        host->uvloop = loop->uvloop ? 1 : 0;
     }
     return (PyObject *)host;
 }

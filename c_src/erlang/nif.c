@@ -233,6 +233,7 @@ pin_library(void)
 {
     Dl_info self;
     return dladdr(&rt, &self) != 0 &&
+           /* cppcheck-suppress leakReturnValNotUsed ; to stay is the purpose */
            dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE) != NULL;
 }
 

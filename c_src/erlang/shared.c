@@ -79,16 +79,17 @@ nif_shared_adopt(nif_shared *old, char *why, size_t size)
 {
     type_count = 0;
     if (old == NULL) {
-        snprintf(why, size, "the library that runs cannot be replaced while it does");
+        (void)snprintf(why, size,
+                       "the library that runs cannot be replaced while it does");
     } else if (old->layout != built.layout) {
-        snprintf(why, size,
-                 "its data has layout %llu, that of the library that runs %llu",
-                 (unsigned long long)built.layout, (unsigned long long)old->layout);
+        (void)snprintf(
+            why, size, "its data has layout %llu, that of the library that runs %llu",
+            (unsigned long long)built.layout, (unsigned long long)old->layout);
     } else if (old->python_abi != interpreter_abi()) {
-        snprintf(why, size, "it was built for another Python");
+        (void)snprintf(why, size, "it was built for another Python");
     } else if (runs_python_apart_from(old)) {
-        snprintf(why, size,
-                 "it runs Python apart from the library that was loaded last");
+        (void)snprintf(why, size,
+                       "it runs Python apart from the library that was loaded last");
     } else {
         /* Threads run in this copy already when it is the one that is adopted. */
         if (rt != old) {

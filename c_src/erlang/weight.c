@@ -49,6 +49,7 @@ static bool
 grow(scale *s)
 {
     pending *items = s->items == s->few ? NULL : s->items;
+    /* cppcheck-suppress memleakOnRealloc ; s->items still has it */
     items = realloc(items, 2 * s->capacity * sizeof *items);
     if (items == NULL) {
         s->no_memory = true;

@@ -170,5 +170,6 @@ pyb__text_reason(PyObject *text)
         PyErr_NoMemory();
         return NULL;
     }
+    /* cppcheck-suppress memleak ; what is returned is its first member */
     return &made->reason.base;
 }

@@ -171,6 +171,7 @@ platform_spin(bool (*is_over)(void *arg), void *arg, uint32_t spin_ns,
 {
     bool over = false;
     if (spin_ns == 0 ||
+        /* cppcheck-suppress incorrectLogicOperator ; -1 only where it is not known */
         (their_processor >= 0 && their_processor == platform_processor())) {
         return false;
     }
@@ -233,11 +234,14 @@ void
 platform_keep_freed_memory(void)
 {
 #if defined(__GLIBC__)
+    /* NOLINTBEGIN(concurrency-mt-unsafe): as everywhere, nobody changes the environment
+     * while others read it; mallopt() takes the locks of malloc. */
     if (getenv("MALLOC_MMAP_THRESHOLD_") == NULL &&
         getenv("MALLOC_TRIM_THRESHOLD_") == NULL && getenv("GLIBC_TUNABLES") == NULL) {
         mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES);
         mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BLOCK_BYTES);
     }
+    /* NOLINTEND(concurrency-mt-unsafe) */
 #endif
 }
 
