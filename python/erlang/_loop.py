@@ -117,7 +117,7 @@ class _Server:
 
     def create(self, call, awaitable):
         current_call.set(call)
-        if type(awaitable) is not types.CoroutineType:
+        if type(awaitable) is not types.CoroutineType:  # noqa: E721
             awaitable = _awaiting(awaitable)
         call.task = self.loop.create_task(awaitable)
         self.calls.add(call)

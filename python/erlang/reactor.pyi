@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from _typeshed import ReadableBuffer
 
@@ -8,6 +8,7 @@ __all__ = ["Data", "Protocol", "get_protocol", "set_protocol_factory", "signal_w
 _Action = Literal["continue", "read_pending", "write_pending", "async_pending", "close"]
 _Address = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 
+@final
 class Data:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __len__(self) -> int: ...
