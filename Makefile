@@ -16,7 +16,8 @@
 #   make clean       remove what was built
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
-# python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `ct`,
+# python3, into OUT), `warnings` (all C code, gcc and clang, -Werror), `format`, `static`
+# (linters, types and the rooms; `tidy` and `cppcheck` are parts of it), `ct`,
 # `pytest`, `io-stack-node`, `web`, `reactor`, `browser`, `dialyzer`, `xref`, `check-docs`,
 # `check-examples`, `check-install`.
 
@@ -42,7 +43,7 @@ DEBIAN_TREE := _build/python-usr-bin-python3/tree
 .PHONY: all native extension demo serve test bench bench-http bench-reactor soak clean \
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
-        warnings format ct pytest io-stack io-stack-node web reactor browser \
+        warnings format tidy cppcheck static ct pytest io-stack io-stack-node web reactor browser \
         dialyzer xref check-docs check-examples check-install
 
 all:
@@ -108,6 +109,19 @@ bench-http bench-reactor: bench-%:
 	@$(DEBIAN_PYTHON) bench/$*/run.py --client _build/bench/$*/load \
 	    --erlpy $(DEBIAN_TREE) $(if $(QUICK),--quick,--out bench/$*/results.json)
 	@$(if $(QUICK),,$(DEBIAN_PYTHON) bench/$*/report.py)
+
+tidy:
+	+@$(NATIVE) -k tidy
+
+cppcheck:
+	@cppcheck -q -j$(CPUS) --std=c11 --enable=warning,performance,portability \
+	    --library=python --library=posix --library=gnu --inline-suppr \
+	    -DPy_BEGIN_ALLOW_THREADS= -DPy_END_ALLOW_THREADS= --error-exitcode=1 c_src
+
+# The checks that run nothing of ours: make static ARGS="rooms stubs" runs some of them.
+static: all
+	@python=$$(tools/find-python '$(PYTHON)') && \
+	    "$$python" test/static/run.py --extension '$(OUT)/python' $(ARGS)
 
 warnings:
 	+@status=0; for cc in gcc clang; do \

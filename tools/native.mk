@@ -1,7 +1,8 @@
 # The C part for one Python.  Run by the Makefile beside the root, from the root, with
 #   CONFIG   the folder of that Python under _build/c/
 #   OUT      where the result goes (priv, or a folder of your own)
-# Goals: install (both libraries and the package), install-extension, objects.
+# Goals: install (both libraries and the package), install-extension, objects, tidy
+# (clang-tidy with the flags of the compiler).
 
 include $(CONFIG)/config.mk
 
@@ -31,17 +32,20 @@ MODULE := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/python/*.c)))
 LOADER := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/python/extension/*.c)))
 NODE := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/erlang/*.c)))
 
+tidied = $(patsubst $(OBJ)/%.o,tidy/%,$(1))
+TIDY := $(call tidied,$(STREAM) $(MODULE) $(LOADER) $(NODE))
+
 # A room sees no more headers than it may use.
-$(STREAM): ROOM :=
-$(MODULE) $(LOADER): ROOM := $(PYTHON_CFLAGS)
-$(NODE): ROOM := -I$(CONFIG) $(PYTHON_CFLAGS) -isystem '$(ERLANG_INCLUDE)'
+$(STREAM) $(call tidied,$(STREAM)): ROOM :=
+$(MODULE) $(LOADER) $(call tidied,$(MODULE) $(LOADER)): ROOM := $(PYTHON_CFLAGS)
+$(NODE) $(call tidied,$(NODE)): ROOM := -I$(CONFIG) $(PYTHON_CFLAGS) -isystem '$(ERLANG_INCLUDE)'
 
 NIF := $(OBJ)/erlpy.so
 EXTENSION := $(OBJ)/_erlang$(EXT_SUFFIX)
 PACKAGE := $(patsubst python/%,$(OUT)/python/%,$(shell \
     find python/erlang -name __pycache__ -prune -o -type f -print 2>/dev/null))
 
-.PHONY: install install-extension objects FORCE
+.PHONY: install install-extension objects tidy $(TIDY) FORCE
 .DELETE_ON_ERROR:
 
 objects: $(STREAM) $(MODULE) $(LOADER) $(NODE)
@@ -73,6 +77,11 @@ $(OBJ)/%.o: %.c $(OBJ)/flags $(CONFIG)/config.mk
 	@mkdir -p $(@D)
 	@echo '  CC  $<'
 	$(quiet)$(CC) $(BUILD_CFLAGS) $(ROOM) -MMD -MP -c -o $@ $<
+
+tidy: $(TIDY)
+
+$(TIDY): tidy/%: %.c
+	$(quiet)clang-tidy --quiet $< -- $(BUILD_CFLAGS) $(ROOM)
 
 $(OUT)/python/%: python/%
 	@mkdir -p $(@D)

@@ -136,7 +136,6 @@ class Part:
         text = closing_line(self.counts) + f" ({self.seconds:.0f} s)"
         return text + (f", {self.note}" if self.note else "")
 
-
     def show_failures(self):
         print(f"\n=== {self.name}: what failed, and how it ended")
         for line in [*self.failures, "...", *self.last_lines]:
@@ -187,7 +186,6 @@ class CommonTest(Part):
         self.counts = (passed + failed, 0, skipped)
         self.failed = False
         self.note = "PASSED ONLY WHEN RUN AGAIN: " + " ".join(names)
-
 
     def goals_again(self, suite, cases):
         return [f"SUITE=test/ct/{suite}", f"CASE={','.join(cases)}"]
@@ -367,6 +365,7 @@ def parts(main):
         yield Part("format", make("format"))
     else:
         yield Skipped("format", "clang-format (not found)")
+    yield Part("static", make("static"))
     yield Part("stream", make("-k", "-C", "test/stream", "check"))
     yield Part("fuzz", make("-k", "-j2", "fuzz"))
     yield from python_parts(main)

@@ -23,7 +23,6 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 YAWS = pathlib.Path("/usr/lib/yaws")
 
 
-
 def of_parser(name):
     yield rf"parser +{name}( [\d.]+)?"
     for form, parts in ("in pieces", "5"), ("by bytes", "2"), ("waiting", "5"):
@@ -70,7 +69,6 @@ EXPECTED = {
         r"results +39 of 40 jobs are done, .+",
     ],
 }
-
 
 
 def of_server(app):

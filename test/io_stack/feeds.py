@@ -36,6 +36,8 @@ Maker = Callable[[list[bytes], bool, bool], PyBuffer]
 def pieces_of(data: bytes) -> list[bytes]:
     size = max(PIECE_BYTES, len(data) // MOST_PIECES | 1)
     return [data[at : at + size] for at in range(0, len(data), size)]
+
+
 ARRIVALS = [THERE, LIVE, STREAM, ENDED]
 
 

@@ -19,6 +19,7 @@ from suites import BUFFERED, SUITES, Suite
 #: A test that is not done by then ends the run, with the stacks of all threads.
 DEADLINE_SECONDS = 60
 
+
 def deadline():
     """From now on, for a test or for what a class sets up."""
     faulthandler.dump_traceback_later(DEADLINE_SECONDS, exit=True)

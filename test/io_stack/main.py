@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from feeds import node_buffer, plain_buffer
 
+
 def arguments(words):
     parser = argparse.ArgumentParser(description="CPython's tests over buffers")
     parser.add_argument("--write-docs", action="store_true")

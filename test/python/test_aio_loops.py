@@ -182,12 +182,12 @@ def test_a_closed_loop_with_readers_is_dropped(kind, caplog, recwarn):
 
     async def begin():
         for writer in writers:
-            task = loop.create_task(aio.reader(writer.buffer).read(9))
+            task = loop.create_task(aio.reader(writer.buffer).read(9))  # noqa: F821
             left.watch(task)
             # "Task was destroyed but it is pending" is asyncio's own word.
             task._log_destroy_pending = False
         await until_waiting(writers)
-        left.watch(aio._waker(loop))
+        left.watch(aio._waker(loop))  # noqa: F821
 
     loop.run_until_complete(begin())
     loop.close()
@@ -245,9 +245,9 @@ def test_writers_beside_loops_that_close(kind):
         async def begin():
             for writer in writers:
                 reader = aio.reader(writer.buffer)
-                task = loop.create_task(reader.readexactly(10**9))
+                task = loop.create_task(reader.readexactly(10**9))  # noqa: F821
                 task._log_destroy_pending = False
-                task = loop.create_task(take(reader))
+                task = loop.create_task(take(reader))  # noqa: F821
                 task._log_destroy_pending = False
             await asyncio.sleep(0)
 

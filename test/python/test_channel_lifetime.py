@@ -290,7 +290,7 @@ def test_refused_while_waiting_in_a_loop():
             gone = weakref.ref(message)
 
             def put():
-                full.channel.async_put([message]).send(None)
+                full.channel.async_put([message]).send(None)  # noqa: F821
 
             refusals += refused_once(put, turn)
             del message, put

@@ -191,4 +191,3 @@ assert not hasattr(erlang, "nothing")
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=50
     )
     assert done.returncode == 0, done.stderr
-

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from erlang import BufferAborted
-from erlang.testing import Writer, make_buffer
+from erlang.testing import Writer
 from support import Background, laid_out, trickle, wait_for_readers
 
 READS = {

@@ -145,4 +145,3 @@ def test_length_argument():
         Writer(-1)
     with pytest.raises(TypeError):
         Writer(size=1)
-

@@ -55,5 +55,3 @@ def response_of(peer, value=None):
         response.whole = True
         response.add(value)
     return response
-
-

@@ -1,6 +1,5 @@
 """The examples of the reactor as servers, a Redis to compare one with, and a raw client."""
 
-import os
 import re
 import shutil
 import socket

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from servers import DEADLINE, MIB, REDIS, array, run
+from servers import MIB, REDIS, array, run
 
 sys.path.insert(0, str(REDIS.parent))
 

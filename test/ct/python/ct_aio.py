@@ -326,7 +326,7 @@ def in_child(task, other):
     coroutine = task.get_coro()
     coroutine.close()
     waker = next(iter(aio._wakers.values()))()
-    for call in (waker.drain, lambda: waker.wait_buffer(other, 0, 1, task)):
+    for call in (waker.drain, lambda: waker.wait_buffer(other, 0, 1, task)):  # noqa: F821
         try:
             call()
         except RuntimeError as error:

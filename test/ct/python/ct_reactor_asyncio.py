@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 
-import ct_asyncio_others
+import ct_asyncio_others  # noqa: F401: adds to PAIRS
 import ct_asyncio_streams
 from ct_asyncio_noted import PAIRS, WITHIN, Noted
 

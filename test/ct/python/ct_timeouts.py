@@ -64,4 +64,3 @@ def write_too_much(pid):
         raise
     finally:
         del buf
-
