@@ -13,6 +13,7 @@
 #   make sanitize    the library in a real node under the sanitisers
 #   make soak        mixed load for SOAK_MINUTES=60, with a plot of memory and threads
 #   make io-stack    CPython's own tests of readers, over buffers
+#   make dist        an archive of the source, in _build/dist
 #   make clean       remove what was built
 #
 # Parts: `native` (the C part, into priv), `extension` (only the module for plain
@@ -44,7 +45,7 @@ DEBIAN_TREE := _build/python-usr-bin-python3/tree
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
         warnings format tidy cppcheck static ct pytest io-stack io-stack-node web reactor browser \
-        dialyzer xref check-docs check-examples check-install
+        dist dialyzer xref check-docs check-examples check-install
 
 all:
 	@tools/install build
@@ -176,6 +177,10 @@ check-docs: all
 # Those of check-docs that run the programs in examples/.
 check-examples: all
 	@python=$$(tools/find-python '$(PYTHON)') && "$$python" test/docs/examples.py
+
+# The source, for others: _build/dist/erlpy-VERSION.tar.gz.
+dist:
+	@tools/dist
 
 check-install:
 	@test/install/run
