@@ -96,7 +96,8 @@
     event_loops := non_neg_integer(),
     interpreters := non_neg_integer(),
     idle_interpreters := non_neg_integer(),
-    python := binary()
+    python := binary(),
+    erlpy := binary()
 }.
 
 -define(IS_NAME(N), (is_atom(N) orelse is_binary(N) orelse is_list(N))).
@@ -507,6 +508,7 @@ interrupt(Context) ->
 %% code has started goes on after the end</dd>
 %% <dt>`idle_interpreters'</dt><dd>those of them that nobody uses</dd>
 %% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>
+%% <dt>`erlpy'</dt><dd>the version of the library, for instance `<<"0.1.0">>'</dd>
 %% </dl>
 -spec info() -> info().
 info() ->

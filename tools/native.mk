@@ -12,11 +12,15 @@ V ?= 0
 quiet_0 := @
 quiet := $(quiet_$(V))
 
+# The one place that has it.
+VERSION := $(shell sed -n 's/.*{vsn, "\(.*\)"}.*/\1/p' src/erlpy.app.src)
+
 WARNINGS := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes -Wconversion -Wcast-qual
 OPTIMIZE ?= -O2 -g
 BUILD_CFLAGS := -std=c11 $(OPTIMIZE) -fPIC -fno-plt -pthread -fvisibility=hidden $(WARNINGS) \
-                $(if $(WERROR),-Werror) -D_GNU_SOURCE $(CFLAGS)
+                $(if $(WERROR),-Werror) -D_GNU_SOURCE \
+                -DERLPY_VERSION='"$(VERSION)"' $(CFLAGS)
 
 ifeq ($(shell uname -s),Darwin)
 SHARED := -bundle -undefined dynamic_lookup

@@ -169,7 +169,8 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         nif_am.am_parked,      nif_am.am_idle,         nif_am.am_queued,
         nif_am.am_stuck,       nif_am.am_calls,        nif_am.am_contexts,
         nif_am.am_max_threads, nif_am.am_tasks,        nif_am.am_event_loops,
-        nif_am.am_python,      nif_am.am_interpreters, nif_am.am_idle_interpreters};
+        nif_am.am_python,      nif_am.am_interpreters, nif_am.am_idle_interpreters,
+        nif_am.am_erlpy};
     ERL_NIF_TERM values[] = {
         info.started ? nif_am.am_true : nif_am.am_false,
         enif_make_uint(env, counts->threads),
@@ -186,6 +187,7 @@ info_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
         version_nif(env, argc, argv),
         enif_make_uint(env, realms),
         enif_make_uint(env, idle_realms),
+        text_term(env, ERLPY_VERSION),
     };
     ERL_NIF_TERM map;
     enif_make_map_from_arrays(env, keys, values, sizeof keys / sizeof keys[0], &map);

@@ -217,6 +217,9 @@ module_exec(PyObject *module)
         {&pyb__connection_spec, &state->connection_type},
         {&pyb__data_spec, &state->data_type},
     };
+    if (PyModule_AddStringConstant(module, "__version__", ERLPY_VERSION) < 0) {
+        return -1;
+    }
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (add_type(module, types[i].spec, types[i].slot) < 0) {
             return -1;

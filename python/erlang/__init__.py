@@ -21,6 +21,7 @@ from _erlang import (
     Pid,
     PyBuffer,
     Ref,
+    __version__,  # noqa: F401: it is public, and no name for import *
     call,
     send,
 )

@@ -28,6 +28,8 @@ __all__ = [
     "send",
 ]
 
+__version__: str
+
 class BufferAborted(OSError):
     def __init__(self, reason: Any, /) -> None: ...
     @property

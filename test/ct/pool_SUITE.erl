@@ -86,10 +86,13 @@ settled() ->
 
 info_names_everything(_Config) ->
     Info = py:info(),
-    [calls, contexts, event_loops, idle, idle_interpreters, interpreters, max_threads, parked, python,
-     queued, running, started, stuck, tasks, threads] = lists:sort(maps:keys(Info)),
+    [calls, contexts, erlpy, event_loops, idle, idle_interpreters, interpreters, max_threads, parked,
+     python, queued, running, started, stuck, tasks, threads] = lists:sort(maps:keys(Info)),
     {ok, Version} = py:version(),
-    #{started := true, python := Version, max_threads := 1024} = Info,
+    #{started := true, python := Version, max_threads := 1024, erlpy := Library} = Info,
+    {ok, Library} = py:eval(<<"__import__('erlang').__version__">>),
+    {ok, Told} = application:get_key(erlpy, vsn),
+    Told = binary_to_list(Library),
     adds_up(Info),
     Held = block(10),
     adds_up(py:info()),
