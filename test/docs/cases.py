@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Looks for every test that docs/reliability.md names, in the last column of its tables.
+"""Looks for every test that the pages on reliability and security name, in the last column
+of their tables.
 
 `a_SUITE:case` is a case of Common Test, and so are the names after it until the next
 suite; `test_a.py` a file of pytest; `unit_*` and `stress_*` are tests of the stream;
@@ -13,7 +14,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/reliability.md"
+PAGES = ["docs/reliability.md", "docs/security.md"]
 COMMAND = re.compile(r"make \w+$")
 CASE = re.compile(r"^([a-z]\w*)\(", re.MULTILINE)
 REQUEST = re.compile(r'^ +\[?\{"(\w+)", fun', re.MULTILINE)
@@ -51,17 +52,26 @@ def is_there(name, suite):
 
 def missing():
     """(names that were looked for, those that are not there)."""
-    count, unknown = 0, []
-    for number, line in enumerate(PAGE.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.startswith("| ") or line.startswith("| what "):
+    parts = [missing_in(page) for page in PAGES]
+    return sum(count for count, _ in parts), [line for _, lines in parts for line in lines]
+
+
+def missing_in(page):
+    count, unknown, shown = 0, [], None
+    for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
+        if not line.startswith("| "):
+            shown = None
+            continue
+        if shown is None:
+            shown = line.endswith("| shown by |")
             continue
         suite = None
-        for name in re.findall(r"`([^`]+)`", line.split(" | ")[-1]):
+        for name in re.findall(r"`([^`]+)`", line.split(" | ")[-1]) if shown else ():
             if ":" in name:
                 suite, name = name.split(":")
             count += 1
             if not is_there(name, suite):
-                unknown.append(f"docs/reliability.md:{number}: no test {name}")
+                unknown.append(f"{page}:{number}: no test {name}")
     return count, unknown
 
 
