@@ -8,7 +8,7 @@ erlang.asgi run web applications, erlang.reactor serves descriptors, erlang.test
 buffers and channels without Erlang, for unit tests.
 """
 
-from _erlang import (
+from _erlang import (  # noqa: F401: __version__, which import * is not to take
     Atom,
     BufferAborted,
     Cancelled,
@@ -21,7 +21,7 @@ from _erlang import (
     Pid,
     PyBuffer,
     Ref,
-    __version__,  # noqa: F401: it is public, and no name for import *
+    __version__,
     call,
     send,
 )
