@@ -242,10 +242,16 @@ python_path() ->
 
 directory(Setting, Dir) ->
     try
-        filename_bytes(filename:absname(Dir))
+        filename_bytes(filename:absname(in_application(Dir)))
     catch
         error:_ -> error({bad_setting, Setting, Dir})
     end.
+
+%% A release may be started from anywhere, and its folders have versions in their names.
+in_application({priv_dir, Application, Dir}) when is_atom(Application) ->
+    filename:join(code:priv_dir(Application), Dir);
+in_application(Dir) ->
+    Dir.
 
 filename_bytes(Name) when is_binary(Name) ->
     Name;
@@ -256,9 +262,24 @@ filename_bytes(Name) ->
 
 %% The interpreter of the virtual environment, or `none': the one it was built for.
 executable() ->
-    case application:get_env(erlpy, venv) of
-        {ok, Venv} when Venv =/= undefined -> venv_python(directory(venv, Venv), Venv);
-        _ -> none
+    case application:get_env(erlpy, venv, undefined) of
+        undefined -> active_python(os:getenv("VIRTUAL_ENV", ""));
+        none -> none;
+        Venv -> venv_python(directory(venv, Venv), Venv)
+    end.
+
+%% As `python3' in the shell that started the node.  One that does not fit may have been
+%% meant for other programs.
+active_python("") ->
+    none;
+active_python(Venv) ->
+    try
+        venv_python(directory(venv, Venv), Venv)
+    catch
+        error:{bad_setting, venv, Why} ->
+            ?LOG_WARNING("erlpy: the virtual environment that is active (VIRTUAL_ENV) is not "
+                         "used: ~0tp", [Why]),
+            none
     end.
 
 venv_python(Dir, Venv) ->
