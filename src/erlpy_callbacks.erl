@@ -34,7 +34,7 @@ register(Name, Fun) ->
     try ets:insert(?TABLE, {Name, Fun}) of
         true -> ok
     catch
-        error:badarg -> {error, not_started}
+        error:badarg -> erlpy_error:not_started()
     end.
 
 -spec unregister(binary()) -> ok.

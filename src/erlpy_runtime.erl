@@ -49,7 +49,7 @@ call(Request) ->
     try
         gen_server:call(?MODULE, Request, infinity)
     catch
-        exit:{noproc, _} -> {error, not_started};
+        exit:{noproc, _} -> erlpy_error:not_started();
         exit:{shutdown, _} -> {error, stopped}
     end.
 
@@ -58,6 +58,7 @@ call(Request) ->
 -spec init([]) -> {ok, no_state} | {stop, term()}.
 init([]) ->
     process_flag(trap_exit, true),
+    ok = erlpy_error:was_started(),
     %% A predecessor that was killed has left everything running.
     end_python(),
     try start_python() of

@@ -311,7 +311,7 @@ bytes(Data, Buffer, Timeout) ->
     catch
         error:badarg ->
             Args = [Buffer, Data | [Timeout || Timeout =/= none]],
-            erlpy_error:badarg_at(?MODULE, {write, Args}, 2, "not iodata")
+            erlpy_error:badarg_at(?MODULE, {write, Args}, 2, erlpy_error:not_iodata(Data))
     end.
 
 %% A long list in parts: erlang:iolist_to_iovec/1 does not yield on its way.
@@ -339,7 +339,9 @@ compact(Binary) ->
 
 -spec bad_buffer(erlpy_error:call()) -> no_return().
 bad_buffer({_, [Buffer | _]} = Who) when is_reference(Buffer), node(Buffer) =/= node() ->
-    badarg(Who, Buffer, "buffer of another node");
+    badarg(Who, Buffer, erlpy_error:elsewhere("buffer", Buffer));
+bad_buffer({_, [{ok, _} = Answer | _]} = Who) ->
+    badarg(Who, Answer, "not a buffer: match it as {ok, Buffer} first");
 bad_buffer({_, [Buffer | _]} = Who) ->
     badarg(Who, Buffer, "not a buffer").
 

@@ -211,7 +211,7 @@ info(Channel) ->
 
 -spec bad_channel(erlpy_error:call()) -> no_return().
 bad_channel({_, [Channel | _]} = Who) when is_reference(Channel), node(Channel) =/= node() ->
-    erlpy_error:badarg_at(?MODULE, Who, 1, "channel of another node");
+    erlpy_error:badarg_at(?MODULE, Who, 1, erlpy_error:elsewhere("channel", Channel));
 bad_channel(Who) ->
     erlpy_error:badarg_at(?MODULE, Who, 1, "not a channel").
 

@@ -57,10 +57,13 @@ is_mode(Mode) -> lists:member(Mode, [auto, worker, owngil]).
 begin_new(owngil) ->
     case py_nif:context_new(owngil) of
         {error, not_supported} -> {error, {not_supported, erlpy_error:no_owngil()}};
-        Answer -> Answer
+        Answer -> told(Answer)
     end;
 begin_new(_Mode) ->
-    py_nif:context_new(worker).
+    told(py_nif:context_new(worker)).
+
+told({error, not_started}) -> erlpy_error:not_started();
+told(Answer) -> Answer.
 
 %% @private
 -spec when_ready(context()) -> {ok, context()} | {error, py:reason()}.

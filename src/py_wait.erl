@@ -44,7 +44,10 @@ call(Target, Request, Timeout) ->
 -spec submit(pool | reference(), none | py_nif:ref(), py_nif:request(), boolean()) ->
     ok | py_nif:job() | {error, py:reason()}.
 submit(Target, Ref, Request, Cancellable) ->
-    py_nif:submit(Target, Ref, Request, Cancellable, get(?CHAIN)).
+    case py_nif:submit(Target, Ref, Request, Cancellable, get(?CHAIN)) of
+        {error, not_started} -> erlpy_error:not_started();
+        Answer -> Answer
+    end.
 
 %% After `cancelled' no message will come, after `replied' it is on its way.
 claim(Job, Ref) ->

@@ -64,6 +64,43 @@ failure_take_gil(void)
     return value;
 }
 
+/* What to do about a module that is not there. */
+static PyObject *
+path_note(void)
+{
+    PyObject *path = PySys_GetObject("path");
+    PyObject *separator = PyUnicode_FromString("\n  ");
+    PyObject *folders =
+        path != NULL && separator != NULL ? PyUnicode_Join(separator, path) : NULL;
+    PyObject *note = folders != NULL
+                         ? PyUnicode_FromFormat("The settings python_path and venv of "
+                                                "erlpy say where to look. It was in:"
+                                                "\n  %U",
+                                                folders)
+                         : NULL;
+    Py_XDECREF(folders);
+    Py_XDECREF(separator);
+    return note;
+}
+
+void
+failure_note_path_gil(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
+        return;
+    }
+    PyObject *exception = failure_take_gil();
+    PyObject *note = path_note();
+    PyObject *none =
+        note != NULL ? PyObject_CallMethod(exception, "add_note", "O", note) : NULL;
+    /* Without the note it is as it was. */
+    PyErr_Clear();
+    Py_XDECREF(none);
+    Py_XDECREF(note);
+    PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_DECREF(exception);
+}
+
 ERL_NIF_TERM
 failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python)
 {

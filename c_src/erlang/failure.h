@@ -17,6 +17,9 @@ PyObject *failure_take_gil(void);
 ERL_NIF_TERM failure_term_gil(pyb_state *state, ErlNifEnv *env, bool in_python);
 /* {error, {<<"RuntimeError">>, Text, <<>>}}, of what Python did not come to. */
 ERL_NIF_TERM failure_term_of_text(ErlNifEnv *env, const char *text);
+/* To a ModuleNotFoundError that is set: adds where Python looked, as a note, which the
+ * traceback shows.  Other exceptions stay as they are. */
+void failure_note_path_gil(void);
 /* Tells the application about a failed cast, which nobody waits for. */
 void failure_report(ERL_NIF_TERM answer);
 

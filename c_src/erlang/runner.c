@@ -77,8 +77,11 @@ find_module(runner *run, PyObject *name)
     }
     /* With no list of names the import answers the top package of a dotted name. */
     PyObject *top = PyImport_ImportModuleLevelObject(name, NULL, NULL, NULL, 0);
-    if (top == NULL ||
-        PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) < 0) {
+    if (top == NULL) {
+        failure_note_path_gil();
+        return NULL;
+    }
+    if (PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) < 0) {
         return top;
     }
     Py_DECREF(top);

@@ -102,7 +102,8 @@ other_resources(_Config) ->
 channel_of_another_node(_Config) ->
     Elsewhere = binary_to_term(
         <<131, 90, 3:16, 119, 5, "there", 1:32, 1:32, 2:32, 3:32>>),
-    ["channel of another node" = erlpy_ct:badarg(py_channel, Function, [Elsewhere | Args], 1)
+    ["channel of another node: only processes of there can use it" =
+         erlpy_ct:badarg(py_channel, Function, [Elsewhere | Args], 1)
      || {Function, Args} <- with_a_channel()],
     ok.
 
