@@ -266,7 +266,7 @@ executable() ->
     case application:get_env(erlpy, venv, undefined) of
         undefined -> active_python(os:getenv("VIRTUAL_ENV", ""));
         none -> none;
-        Venv -> venv_python(directory(venv, Venv), Venv)
+        Venv -> venv_python(directory(venv, Venv), "python", Venv)
     end.
 
 %% As `python3' in the shell that started the node.  One that does not fit may have been
@@ -275,7 +275,7 @@ active_python("") ->
     none;
 active_python(Venv) ->
     try
-        venv_python(directory(venv, Venv), Venv)
+        venv_python(directory(venv, Venv), "python3", Venv)
     catch
         error:{bad_setting, venv, Why} ->
             ?LOG_WARNING("erlpy: the virtual environment that is active (VIRTUAL_ENV) is not "
@@ -283,8 +283,8 @@ active_python(Venv) ->
             none
     end.
 
-venv_python(Dir, Venv) ->
-    Python = filename:join([Dir, "bin", "python"]),
+venv_python(Dir, Name, Venv) ->
+    Python = filename:join([Dir, "bin", Name]),
     Site = filename:join([Dir, "lib", ["python", minor_version()], "site-packages"]),
     case {filelib:is_regular(Python), filelib:is_dir(Site)} of
         {true, true} -> Python;

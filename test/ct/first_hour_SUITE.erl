@@ -145,9 +145,11 @@ python_path_in_priv(Config) ->
 active_venv(Config) ->
     Venv = make_venv(Config, "active"),
     Prefix = list_to_binary(Venv),
+    Executable = list_to_binary(filename:join([Venv, "bin", "python3"])),
     [] = in_new_node(?FUNCTION_NAME, [{"VIRTUAL_ENV", Venv}], fun() ->
         {ok, _} = start([]),
-        {ok, Prefix} = py:eval("__import__('sys').prefix")
+        {ok, Prefix} = py:eval("__import__('sys').prefix"),
+        {ok, Executable} = py:eval("__import__('sys').executable")
     end).
 
 active_venv_of_another_python(_Config) ->
