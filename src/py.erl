@@ -282,7 +282,10 @@ await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
 await(Ref, Timeout) when is_reference(Ref) ->
     badarg({await, [Ref, Timeout]}, Timeout, "not a timeout");
 await(Ref, Timeout) ->
-    badarg({await, [Ref, Timeout]}, Ref, "not a reference").
+    badarg({await, [Ref, Timeout]}, Ref, no_reference(Ref)).
+
+no_reference({error, _}) -> "not a reference: the call was refused with this error";
+no_reference(_) -> "not a reference".
 
 %% ---- Coroutines -------------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ async_await(Ref, Timeout) when is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
 async_await(Ref, Timeout) when is_reference(Ref) ->
     badarg({async_await, [Ref, Timeout]}, Timeout, "not a timeout");
 async_await(Ref, Timeout) ->
-    badarg({async_await, [Ref, Timeout]}, Ref, "not a reference").
+    badarg({async_await, [Ref, Timeout]}, Ref, no_reference(Ref)).
 
 %% @equiv async_gather(Calls, infinity)
 -spec async_gather([gathered()]) -> {ok, [term()]} | {error, reason()}.

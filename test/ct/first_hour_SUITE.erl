@@ -15,6 +15,7 @@ all() ->
         missing_module,
         missing_import,
         other_errors_have_no_hint,
+        refused_call_is_awaited,
         not_bytes,
         answer_in_place_of_a_buffer,
         python_path_in_priv,
@@ -82,6 +83,13 @@ other_errors_have_no_hint(_Config) ->
     {error, {<<"ValueError">>, _, OfCall}} = py:call(math, sqrt, [-1]),
     {error, {<<"AttributeError">>, _, OfName}} = py:call(math, sqr, [4]),
     [false, false] = [contains(Text, "python_path") || Text <- [OfCall, OfName]],
+    ok.
+
+refused_call_is_awaited(_Config) ->
+    [begin
+         Text = erlpy_ct:badarg(py, Await, [{error, not_started}, 5], 1),
+         true = contains(Text, "refused with this error")
+     end || Await <- [await, async_await]],
     ok.
 
 not_bytes(_Config) ->
