@@ -6,6 +6,7 @@
 #   make serve       the upload page on http://127.0.0.1:8000/ (APP=module:app: any WSGI or
 #                    ASGI application; more in examples/upload_server/run)
 #   make test        every test
+#   make first-hour  the ways to start that the README names, tried from its lines
 #   make bench       the table of ratios
 #   make bench-http  uploads, beside gunicorn and uvicorn (QUICK=1: a first look)
 #   make bench-reactor   echoes, beside asyncio and uvloop (QUICK=1: a first look)
@@ -45,7 +46,7 @@ DEBIAN_TREE := _build/python-usr-bin-python3/tree
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
         warnings format tidy cppcheck static ct pytest io-stack io-stack-node web reactor browser \
-        dist dialyzer xref check-docs check-examples check-install
+        dist dialyzer xref check-docs check-examples check-install first-hour
 
 all:
 	@tools/install build
@@ -182,8 +183,12 @@ check-examples: all
 dist:
 	@tools/dist
 
-check-install:
-	@test/install/run
+# These build the tree in other folders, and take from here what is compiled already.
+check-install: all
+	@test/install/run $(ARGS)
+
+first-hour: all
+	@test/first_hour/run $(ARGS)
 
 clean-native:
 	@rm -rf _build/c priv

@@ -379,6 +379,7 @@ def parts(main):
     yield Part("docs", make("check-docs"))
     yield from system_examples(main)
     yield Part("install", make("check-install"))
+    yield Part("first hour", make("first-hour"))
 
 
 def chosen(everything):

@@ -1,7 +1,7 @@
 # For the *.test scripts: what they share.
 
 fail() {
-    echo "$*" >&2
+    printf '%s\n' "$*" >&2
     exit 1
 }
 
