@@ -7,6 +7,7 @@
 #                    ASGI application; more in examples/upload_server/run)
 #   make test        every test
 #   make first-hour  the ways to start that the README names, tried from its lines
+#   make docs        the guides and references as one site, in _build/site
 #   make bench       the table of ratios
 #   make bench-http  uploads, beside gunicorn and uvicorn (QUICK=1: a first look)
 #   make bench-reactor   echoes, beside asyncio and uvloop (QUICK=1: a first look)
@@ -42,7 +43,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 DEBIAN_PYTHON := /usr/bin/python3
 DEBIAN_TREE := _build/python-usr-bin-python3/tree
 
-.PHONY: all native extension demo serve test bench bench-http bench-reactor soak clean \
+.PHONY: all native extension demo serve test docs bench bench-http bench-reactor soak clean \
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
         warnings format tidy cppcheck static ct pytest io-stack io-stack-node web reactor browser \
@@ -75,6 +76,12 @@ test:
 	+@$(MAKE) --no-print-directory all
 	@python=$$(tools/find-python '$(PYTHON)') && \
 	    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "$$python" tools/test.py
+
+docs:
+	@tools/install docs
+	+@$(MAKE) --no-print-directory all
+	+@$(MAKE) --no-print-directory extension PYTHON=$(DEBIAN_PYTHON) OUT=_build/docs
+	@docs/site/build $(DEBIAN_PYTHON)
 
 FUZZ_SECONDS ?= 60
 

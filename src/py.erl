@@ -115,8 +115,9 @@ call(Module, Function, Args) ->
 
 %% @doc Calls `Module.Function(*Args, **Kwargs)', or with a context first
 %% `Module.Function(*Args)'.
--spec call(name(), name(), args(), kwargs()) -> result();
-          (py_context:context(), name(), name(), args()) -> result().
+-spec call(Module :: name(), Function :: name(), Args :: args(), Kwargs :: kwargs()) -> result();
+          (Context :: py_context:context(), Module :: name(), Function :: name(), Args :: args()) ->
+              result().
 call(Context, Module, Function, Args) when is_reference(Context) ->
     call_on(Context, Module, Function, Args, #{}, infinity,
             {call, [Context, Module, Function, Args]});
@@ -128,8 +129,10 @@ call(Module, Function, Args, Kwargs) ->
 %% for the answer; or with a context first, without a limit.  The default is `infinity'.
 %% A call that is still queued when its time is over does not run; one that runs already
 %% is cancelled.  Either way the answer is `{error, timeout}', at once and for good.
--spec call(name(), name(), args(), kwargs(), timeout()) -> result();
-          (py_context:context(), name(), name(), args(), kwargs()) -> result().
+-spec call(Module :: name(), Function :: name(), Args :: args(), Kwargs :: kwargs(),
+           Timeout :: timeout()) -> result();
+          (Context :: py_context:context(), Module :: name(), Function :: name(), Args :: args(),
+           Kwargs :: kwargs()) -> result().
 call(Context, Module, Function, Args, Kwargs) when is_reference(Context) ->
     call_on(Context, Module, Function, Args, Kwargs, infinity,
             {call, [Context, Module, Function, Args, Kwargs]});
@@ -167,16 +170,16 @@ eval(Code) ->
 
 %% @doc The value of an expression, with `Locals' as additional names; or of one in a
 %% context.
--spec eval(iodata(), kwargs()) -> result();
-          (py_context:context(), iodata()) -> result().
+-spec eval(Code :: iodata(), Locals :: kwargs()) -> result();
+          (Context :: py_context:context(), Code :: iodata()) -> result().
 eval(Context, Code) when is_reference(Context) ->
     eval_on(Context, Code, #{}, infinity, {eval, [Context, Code]});
 eval(Code, Locals) ->
     eval_on(pool, Code, Locals, infinity, {eval, [Code, Locals]}).
 
 %% @doc As `eval/2' with a timeout in milliseconds; or with a context and names.
--spec eval(iodata(), kwargs(), timeout()) -> result();
-          (py_context:context(), iodata(), kwargs()) -> result().
+-spec eval(Code :: iodata(), Locals :: kwargs(), Timeout :: timeout()) -> result();
+          (Context :: py_context:context(), Code :: iodata(), Locals :: kwargs()) -> result().
 eval(Context, Code, Locals) when is_reference(Context) ->
     eval_on(Context, Code, Locals, infinity, {eval, [Context, Code, Locals]});
 eval(Code, Locals, Timeout) ->
@@ -218,8 +221,10 @@ cast(Module, Function, Args) ->
 
 %% @doc Queues a call and forgets it.  What it raises is logged as an error.  The death of
 %% the calling process does not cancel it.
--spec cast(name(), name(), args(), kwargs()) -> ok | {error, reason()};
-          (py_context:context(), name(), name(), args()) -> ok | {error, reason()}.
+-spec cast(Module :: name(), Function :: name(), Args :: args(), Kwargs :: kwargs()) ->
+              ok | {error, reason()};
+          (Context :: py_context:context(), Module :: name(), Function :: name(), Args :: args()) ->
+              ok | {error, reason()}.
 cast(Context, Module, Function, Args) when is_reference(Context) ->
     cast_on(Context, Module, Function, Args, #{}, {cast, [Context, Module, Function, Args]});
 cast(Module, Function, Args, Kwargs) ->
@@ -244,8 +249,10 @@ spawn_call(Module, Function, Args) ->
 %% @doc Queues a call.  The calling process gets `{py_response, Ref, Result}' when it is
 %% done; {@link await/1} takes that message.  The death of the calling process cancels the
 %% call.
--spec spawn_call(name(), name(), args(), kwargs()) -> reference() | {error, reason()};
-                (py_context:context(), name(), name(), args()) ->
+-spec spawn_call(Module :: name(), Function :: name(), Args :: args(), Kwargs :: kwargs()) ->
+                    reference() | {error, reason()};
+                (Context :: py_context:context(), Module :: name(), Function :: name(),
+                 Args :: args()) ->
                     reference() | {error, reason()}.
 spawn_call(Context, Module, Function, Args) when is_reference(Context) ->
     spawn_call_on(Context, Module, Function, Args, #{}, {spawn_call, [Context, Module, Function, Args]});
@@ -295,8 +302,10 @@ async_call(Module, Function, Args) ->
     spawn_call_on(pool, Module, Function, Args, #{}, {async_call, [Module, Function, Args]}).
 
 %% @doc As {@link spawn_call/4}, with keyword arguments or with a context first.
--spec async_call(name(), name(), args(), kwargs()) -> reference() | {error, reason()};
-                (py_context:context(), name(), name(), args()) ->
+-spec async_call(Module :: name(), Function :: name(), Args :: args(), Kwargs :: kwargs()) ->
+                    reference() | {error, reason()};
+                (Context :: py_context:context(), Module :: name(), Function :: name(),
+                 Args :: args()) ->
                     reference() | {error, reason()}.
 async_call(Context, Module, Function, Args) when is_reference(Context) ->
     spawn_call_on(Context, Module, Function, Args, #{}, {async_call, [Context, Module, Function, Args]});

@@ -359,6 +359,13 @@ def browser_part():
     return Part("browser", make("browser"))
 
 
+def site_part():
+    packages = "sphinx, myst_parser, furo"
+    if output_of(SYSTEM_PYTHON, "-c", f"import {packages}") is None:
+        return Skipped("docs site", f"{SYSTEM_PYTHON} lacks one of {packages}")
+    return Part("docs site", make("docs"))
+
+
 def parts(main):
     yield Part("warnings", make("warnings"))
     if output_of("clang-format", "--version"):
@@ -377,6 +384,7 @@ def parts(main):
     yield Part("xref", make("xref"))
     yield browser_part()
     yield Part("docs", make("check-docs"))
+    yield site_part()
     yield from system_examples(main)
     yield Part("install", make("check-install"))
     yield Part("first hour", make("first-hour"))

@@ -37,23 +37,35 @@ def on_docstring(app, what, name, thing, options, lines):
 
 def blocks(text):
     """Of reStructuredText."""
-    for block in re.split(r"\n\s*\n", text):
-        lines = block.split("\n")
-        indented = [line.startswith(" ") for line in lines]
-        if all(indented):
-            yield code(block)
-            continue
-        # An indented rest, as after `request: a dict:`, is a table of keys.
-        start = indented.index(True) if True in indented else len(lines)
-        if start < len(lines) and all(indented[start:]) and lines[start - 1].endswith(":"):
-            yield from paragraphs(lines[:start])
-            yield code("\n".join(lines[start:]))
+    for is_code, lines in runs(text.split("\n")):
+        if is_code:
+            yield code("\n".join(lines))
         else:
-            yield from paragraphs([line.strip() for line in lines])
+            for block in re.split(r"\n\s*\n", "\n".join(lines)):
+                yield from paragraphs([line.strip() for line in block.strip().split("\n")])
+
+
+def runs(lines):
+    """(is it code?, lines): what is indented is code after a blank line or a colon, and so
+    is all until the next line that is not."""
+    found = []
+    before = ""
+    for line in lines:
+        inside = bool(found) and found[-1][0]
+        if line.startswith(" ") or not line:
+            begins = line and (not before or before.endswith(":"))
+            is_code = inside or bool(begins)
+        else:
+            is_code = False
+        if not found or is_code != inside:
+            found.append((is_code, []))
+        found[-1][1].append(line)
+        before = line
+    return found
 
 
 def code(text):
-    text = textwrap.dedent(text)
+    text = textwrap.dedent(text).strip("\n")
     lines = text.split("\n")
     try:
         ast.parse(text)
@@ -116,13 +128,24 @@ def arguments(function, bound=True):
 
 
 class Qualify(ast.NodeTransformer):
-    """Names that a stub has imported from ours, in full."""
+    """Names that a stub has imported from ours, in full, and its own aliases for what they
+    stand for."""
 
-    def __init__(self, names):
-        self.names = names
+    def __init__(self, tree):
+        self.names = {
+            alias.asname or alias.name: ast.Name(f"{item.module}.{alias.name}")
+            for item in tree.body
+            if isinstance(item, ast.ImportFrom) and item.module.startswith("erlang")
+            for alias in item.names
+        }
+        for item in tree.body:
+            if isinstance(item, ast.Assign | ast.AnnAssign):
+                target = item.target if isinstance(item, ast.AnnAssign) else item.targets[0]
+                if target.id.startswith("_") and target.id != "__all__":
+                    self.names[target.id] = self.visit(item.value)
 
     def visit_Name(self, node):
-        return ast.Name(self.names.get(node.id, node.id), node.ctx)
+        return self.names.get(node.id, node)
 
 
 @functools.cache
@@ -132,13 +155,7 @@ def stubs(folder):
     for path in sorted(pathlib.Path(folder).glob("*.pyi")):
         module = "erlang" if path.stem == "__init__" else f"erlang.{path.stem}"
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {
-            alias.asname or alias.name: f"{item.module}.{alias.name}"
-            for item in tree.body
-            if isinstance(item, ast.ImportFrom) and item.module.startswith("erlang")
-            for alias in item.names
-        }
-        for item in Qualify(names).visit(tree).body:
+        for item in Qualify(tree).visit(tree).body:
             for name, thing in named(item):
                 found[f"{module}.{name}"] = thing
     return found
@@ -152,7 +169,7 @@ def named(item):
         for member in item.body:
             for name, thing in named(member):
                 yield f"{item.name}.{name}", thing
-    elif isinstance(item, ast.AnnAssign):
+    elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
         yield item.target.id, item
 
 

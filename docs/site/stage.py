@@ -82,9 +82,12 @@ def guides(folder):
 
 def erlang(application, folder):
     folder.mkdir()
-    subprocess.run(
-        ["escript", HERE / "chunks.escript", application, folder], check=True
+    made = subprocess.run(
+        ["tools/doc-chunks", application], stdout=subprocess.PIPE, check=True, text=True
     )
+    if made.stdout:
+        sys.exit(f"{made.stdout}EDoc warns")
+    subprocess.run(["escript", HERE / "chunks.escript", application, folder], check=True)
     return sorted(f"erlang/{path.stem}" for path in folder.glob("*.xml"))
 
 

@@ -16,12 +16,13 @@ what is in write_buffer is written as the other side takes it.
 
 The callbacks answer what is to be done next, one of:
 
-"continue"       go on: read, and write what is in write_buffer meanwhile
-"read_pending"   the same, said by who has written all that there was
-"write_pending"  read no more until write_buffer is written; then call write_ready().
-                 From write_ready() itself, with nothing there: as "async_pending"
-"async_pending"  read no more until signal_write_ready(fd), which may come from any thread
-"close"          write what is in write_buffer, then close
+    "continue"       go on: read, and write what is in write_buffer meanwhile
+    "read_pending"   the same, said by who has written all that there was
+    "write_pending"  read no more until write_buffer is written; then call write_ready().
+                     From write_ready() itself, with nothing there: as "async_pending"
+    "async_pending"  read no more until signal_write_ready(fd), which may come from any
+                     thread
+    "close"          write what is in write_buffer, then close
 
 Anything else is an error, which closes the connection as an exception does: with a report
 in Erlang's logger.  No other connection notices.
