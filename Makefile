@@ -179,6 +179,7 @@ xref: all
 check-docs: all
 	@python=$$(tools/find-python '$(PYTHON)') && status=0; \
 	    "$$python" test/docs/run.py || status=1; \
+	    "$$python" test/docs/shell.py || status=1; \
 	    "$$python" test/docs/examples.py || status=1; \
 	    "$$python" test/docs/cases.py || status=1; exit $$status
 

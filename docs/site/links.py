@@ -12,6 +12,8 @@ from sphinx.util import logging
 LOG = logging.getLogger(__name__)
 
 ERLANG = re.compile(r"^(py\w*)(?::([a-z]\w*)(?:/(\d+)(?:,\d+)*|(\(.*\)))?)?$", re.DOTALL)
+#: In the reference of a module: a function of its own.
+LOCAL = re.compile(r"^[a-z]\w*/\d+$")
 PYTHON = re.compile(r"^([A-Za-z]\w*(?:\.[A-Za-z]\w*)*)(?:\(.*\))?$", re.DOTALL)
 EXAMPLE = re.compile(r"^(examples/\w+)(?:/[\w./]*)?$")
 
@@ -25,7 +27,10 @@ def on_resolved(app, doctree, docname):
             node = node.parent
         if any(isinstance(node, nodes.reference | nodes.title) for node in parents):
             continue
-        found = target(app.env, literal.astext(), literal)
+        text = literal.astext()
+        if LOCAL.match(text) and docname.startswith("erlang/"):
+            text = f"{docname.removeprefix('erlang/')}:{text}"
+        found = target(app.env, text, literal)
         if found:
             page, anchor = found
             if page == docname and not anchor:

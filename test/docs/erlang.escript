@@ -4,6 +4,7 @@
 %%   evaluate FILE ROOT   expressions, as a shell would
 %%   compile FILE ROOT    a module, left beside it for later blocks
 %%   terms FILE ROOT      a file of terms
+%%   parse FILE ROOT      expressions, read only
 -mode(compile).
 
 main([Action, File, Root]) ->
@@ -20,6 +21,9 @@ main([Action, File, Root]) ->
 
 run("terms", File) ->
     {ok, [_ | _]} = file:consult(File);
+run("parse", File) ->
+    {ok, Text} = file:read_file(File),
+    [_ | _] = expressions(unicode:characters_to_list(Text), 1);
 run("compile", File) ->
     {ok, _, []} = compile:file(File, [return, warnings_as_errors,
                                       {outdir, filename:dirname(File)}]);
