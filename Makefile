@@ -8,7 +8,7 @@
 #   make test        every test
 #   make first-hour  the ways to start that the README names, tried from its lines
 #   make docs        the guides and references as one site, in _build/site
-#   make bench       the table of ratios
+#   make bench       the table of ratios, and their plots (make plots: of the last table)
 #   make bench-http  uploads, beside gunicorn and uvicorn (QUICK=1: a first look)
 #   make bench-reactor   echoes, beside asyncio and uvloop (QUICK=1: a first look)
 #   make fuzz        libFuzzer on stream, channel and terms (FUZZ_SECONDS=60 each)
@@ -43,7 +43,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 DEBIAN_PYTHON := /usr/bin/python3
 DEBIAN_TREE := _build/python-usr-bin-python3/tree
 
-.PHONY: all native extension demo serve test docs bench bench-http bench-reactor soak clean \
+.PHONY: all native extension demo serve test docs bench plots bench-http bench-reactor soak clean \
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
         warnings format tidy cppcheck static ct pytest io-stack io-stack-node web reactor browser \
@@ -107,9 +107,14 @@ soak: all
 	@test/soak/run $(SOAK_MINUTES)
 
 bench:
-	@tools/install build
+	@tools/install bench
 	+@$(MAKE) --no-print-directory all
 	@bench/run
+	@$(DEBIAN_PYTHON) bench/plot.py
+
+plots:
+	@tools/install bench
+	@$(DEBIAN_PYTHON) bench/plot.py
 
 bench-http bench-reactor: bench-%:
 	@PYTHON=$(DEBIAN_PYTHON) tools/install $@
@@ -180,6 +185,7 @@ check-docs: all
 	@python=$$(tools/find-python '$(PYTHON)') && status=0; \
 	    "$$python" test/docs/run.py || status=1; \
 	    "$$python" test/docs/shell.py || status=1; \
+	    "$$python" test/docs/plots.py || status=1; \
 	    "$$python" test/docs/examples.py || status=1; \
 	    "$$python" test/docs/cases.py || status=1; exit $$status
 
