@@ -26,6 +26,7 @@
 -export([start/2, start/3, body/1, next/1, next/2, cancel/2]).
 
 -export_type([app/0, app_options/0, request/0, options/0, exchange/0, event/0, head/0]).
+-export_type([address/0]).
 
 -type app() :: #{interface := wsgi | asgi, target := binary()}.
 -type app_options() :: #{

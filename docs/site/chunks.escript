@@ -40,11 +40,14 @@ public(Beam) ->
 %% With what sorts it: types first, then as in the source.
 entry({{Kind, Name, Arity}, Anno, _Signature, Doc, #{signature := Forms}}) ->
     Attributes = [{name, atom_to_list(Name)}, {arity, integer_to_list(Arity)}],
-    Specs = [{spec, [], [string:trim(spec(Form))]} || Form <- Forms],
+    Specs = [{spec, [], [string:trim(lists:flatten(spec(Form)))]} || Form <- Forms],
     {{Kind =:= function, erl_anno:location(Anno)}, {Kind, Attributes, Specs ++ [doc(Doc)]}}.
 
+%% What an opaque type is made of is nobody's business.
+spec({attribute, _, opaque, {Name, _Type, []}}) ->
+    io_lib:format("-opaque ~s().", [Name]);
 spec(Form) ->
-    lists:flatten(erl_pp:attribute(Form, [{linewidth, ?WIDTH}])).
+    erl_pp:attribute(Form, [{linewidth, ?WIDTH}]).
 
 doc(#{<<"en">> := Contents}) -> {doc, [], elements(Contents)};
 doc(_None) -> {doc, [], []}.

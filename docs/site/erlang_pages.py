@@ -113,7 +113,8 @@ class Page:
         for found in TYPE.finditer(text):
             module, name = found[1] or self.name, found[2]
             # Not the name of what is specified.
-            if found.start() <= len("-type ") or (module, name) not in types(self.folder):
+            defined = re.fullmatch(r"-\w+ ", text[: found.start()])
+            if defined or (module, name) not in types(self.folder):
                 continue
             block += nodes.Text(text[end : found.start()])
             written = text[found.start() : found.end() - 1]
