@@ -13,9 +13,10 @@ from command import Failure, output_of
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EBIN = ROOT / "_build/default/lib/erlpy/ebin"
 
-sys.path.insert(0, str(ROOT / "docs/site"))
+sys.path[:0] = [str(ROOT / "docs/site"), str(ROOT / "priv/python")]
 import check  # noqa: E402
 
+CUT = "----cut----"
 #: What is typed, and what is then on the screen.
 SHOWN = {
     "h(py)": ["Calls Python from Erlang."],
@@ -36,13 +37,18 @@ SHOWN = {
 }
 
 
-def show(typed, wanted):
-    code = f"shell_default:{typed}, halt()."
-    output = output_of("erl", "-noinput", "-pa", str(EBIN), "-eval", code)
-    flat = " ".join(output.split())
+def screens():
+    """What is on the screen after each, in one node."""
+    code = "".join(f'shell_default:{typed}, io:put_chars("{CUT}"), ' for typed in SHOWN)
+    output = output_of("erl", "-noinput", "-pa", str(EBIN), "-eval", code + "halt().")
+    return dict(zip(SHOWN, output.split(CUT)))
+
+
+def show(screen, wanted):
+    flat = " ".join(screen.split())
     for text in wanted:
         if text not in flat:
-            raise Failure(f"{output}\nnot there: {text}")
+            raise Failure(f"{screen}\nnot there: {text}")
 
 
 #: A page, and what the check says of it.
@@ -59,9 +65,20 @@ def judge(text, wanted):
     with tempfile.TemporaryDirectory(prefix="site-") as folder:
         page = pathlib.Path(folder) / "page.html"
         page.write_text(text, encoding="utf-8")
-        _, wrong, _ = check.check_links(page.parent)
+        _, _, wrong, _ = check.check_links(page.parent)
     if [line.split(": ")[-1] for line in wrong] != ([wanted] if wanted else []):
         raise Failure(f"{text}: {wrong}")
+
+
+def judge_names():
+    """Of a site without pages each name is missed."""
+    with tempfile.TemporaryDirectory(prefix="site-") as folder:
+        count, wrong = check.check_described(pathlib.Path(folder))
+    for name in "py_buffer:write/2", "erlang.PyBuffer.read", "erlang.reactor.Protocol.fd":
+        if not any(line.startswith(f"{name}: ") for line in wrong):
+            raise Failure(f"{name} is not among the {count} names")
+    if len(wrong) != count:
+        raise Failure(f"{count} names, {len(wrong)} missed")
 
 
 def passed(what, test, *args):
@@ -75,7 +92,9 @@ def passed(what, test, *args):
 
 
 def main():
-    results = [passed(typed, show, typed, wanted) for typed, wanted in SHOWN.items()]
+    shown = screens()
+    results = [passed(typed, show, shown[typed], wanted) for typed, wanted in SHOWN.items()]
+    results.append(passed("a site without names", judge_names))
     results += [passed(text, judge, text, wanted) for text, wanted in PAGES.items()]
     print(f"{results.count(True)} passed, {results.count(False)} failed")
     return 0 if all(results) else 1
