@@ -15,6 +15,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 
+#: In this order; others come after them.
 GUIDES = [
     "getting-started",
     "buffer",
@@ -68,8 +69,14 @@ def write(path, text):
     path.write_text(text, encoding="utf-8")
 
 
+def ordered(first, found):
+    places = {name: place for place, name in enumerate(first)}
+    return sorted(found, key=lambda name: (places.get(name, len(places)), name))
+
+
 def guides(folder):
-    for path in (ROOT / "docs").glob("*.md"):
+    pages = list((ROOT / "docs").glob("*.md"))
+    for path in pages:
         write(folder / path.name, LINK.sub(moved, path.read_text(encoding="utf-8")))
     for name in tracked("docs/"):
         if name.endswith((".svg", ".png")):
@@ -78,6 +85,7 @@ def guides(folder):
             shutil.copy(ROOT / name, target)
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
     write(folder / "license.rst", "License\n=======\n\n.. literalinclude:: LICENSE\n")
+    return ordered(GUIDES, (path.stem for path in pages))
 
 
 def erlang(application, folder):
@@ -102,12 +110,15 @@ def defined(module):
 
 
 def python(folder):
-    for module in PYTHON:
+    stubs = (path.stem for path in (ROOT / "python/erlang").glob("*.pyi"))
+    modules = [("erlang." + stem).removesuffix(".__init__") for stem in stubs]
+    modules = ordered(PYTHON, modules)
+    for module in modules:
         title = f"{module}\n{'=' * len(module)}\n"
         members = ", ".join(defined(module))
         text = f"{title}\n.. automodule:: {module}\n   :members: {members}\n"
         write(folder / f"{module}.rst", text)
-    return [f"python/{module}" for module in PYTHON]
+    return [f"python/{module}" for module in modules]
 
 
 def examples(folder):
@@ -128,9 +139,9 @@ def main():
     application, folder = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    guides(folder)
+    pages = guides(folder)
     index = LINK.sub(moved, (ROOT / "README.md").read_text(encoding="utf-8"))
-    index += toctree("Guides", GUIDES)
+    index += toctree("Guides", pages)
     index += toctree("Erlang", erlang(application, folder / "erlang"))
     index += toctree("Python", python(folder / "python"))
     index += toctree("Examples", examples(folder / "examples"))

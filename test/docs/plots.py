@@ -40,6 +40,10 @@ def rows_are_there():
         found = [written for written in plots.values() if row["name"] in written]
         if len(found) != 1 or shown(row) not in found[0]:
             return f"{row['name']}: {shown(row)} is not in one plot of docs/plots: make plots"
+    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    for name in plots:
+        if f"(plots/{name})" not in page:
+            return f"docs/performance.md does not show plots/{name}"
     return None
 
 
