@@ -657,7 +657,7 @@ bad_arguments(_Config) ->
         {new, 1, [Bad]} || Bad <- [-1, 1 bsl 63, 1.0, x, <<"5">>, [], "5", {5}, self(),
                                    #{content_length => -1}, #{content_length => 1 bsl 63},
                                    #{content_length => x}, #{copy => never}, #{copy => true},
-                                   #{seekable => maybe}, #{unknown => 1}, #{"copy" => auto}]
+                                   #{seekable => 'maybe'}, #{unknown => 1}, #{"copy" => auto}]
     ] ++ [
         {write, 1, [x, <<"x">>]}, {write, 1, [make_ref(), <<"x">>]}, {write, 1, [Context, <<"x">>]},
         {write, 1, [self(), ["x"]]}, {write, 1, [<<"x">>, <<"y">>]}, {write, 2, [Buf, x]},
