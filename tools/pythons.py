@@ -18,6 +18,7 @@ INTERPRETER_SUITES = """
 """.split()
 
 WHAT_IT_IS = """
+import sys
 print("%d.%d%s" % (*sys.version_info[:2], "t" if "t" in sys.abiflags else ""))
 """
 
