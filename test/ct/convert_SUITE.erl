@@ -517,7 +517,8 @@ wide_terms(_Config) ->
     {ok, Tuple} = echo(Tuple),
     Map = maps:from_list([{N, N} || N <- lists:seq(1, 50_000)]),
     {ok, Map} = echo(Map),
-    {ok, [Map, Map]} = echo([Map, Map]).
+    {ok, [Map, Map]} = echo([Map, Map]),
+    ok.
 
 %% ---- Pids and references -----------------------------------------------------------------------------
 

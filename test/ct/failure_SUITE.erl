@@ -190,7 +190,8 @@ large_reason(_Config) ->
     {Gap, ok} = erlpy_ct:ticker(fun() -> py_buffer:abort(Buf, Term) end),
     ct:pal("longest gap of another process: ~.1f ms", [Gap]),
     true = state(Buf) =:= {aborted, Term},
-    [<<"crashed">> | _] = tuple_to_list(call(reason_back, [Buf])).
+    [<<"crashed">> | _] = tuple_to_list(call(reason_back, [Buf])),
+    ok.
 
 %% Out of the handler, as any exception.
 reason_passes_through(_Config) ->

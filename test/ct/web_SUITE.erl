@@ -178,13 +178,15 @@ streamed_response(_Config) ->
 many_pieces(_Config) ->
     Expected = << <<"piece ", (integer_to_binary(N))/binary, "\n">> || N <- lists:seq(0, 9999)>>,
     [{200, _, Expected} = response(start(Target, get_request(<<"10000">>)))
-     || Target <- ["ct_web:pieces", "ct_web:async_pieces"]].
+     || Target <- ["ct_web:pieces", "ct_web:async_pieces"]],
+    ok.
 
 %% Each is larger than what may wait, and handed over without a copy.
 large_pieces(_Config) ->
     Expected = binary:copy(<<"x">>, 5 * 1000000),
     [{200, _, Expected} = response(start(Target, get_request(<<"5">>)))
-     || Target <- ["ct_web:large_pieces", "ct_web:async_large_pieces"]].
+     || Target <- ["ct_web:large_pieces", "ct_web:async_large_pieces"]],
+    ok.
 
 application_fails(_Config) ->
     [{error, {<<"ValueError">>, <<"mine">>, _}} =
