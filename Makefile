@@ -6,6 +6,8 @@
 #   make serve       the upload page on http://127.0.0.1:8000/ (APP=module:app: any WSGI or
 #                    ASGI application; more in examples/upload_server/run)
 #   make test        every test
+#   make test-matrix the suites on every CPython here, and on those of other Debians, which
+#                    have another Erlang/OTP (hours; as root)
 #   make first-hour  the ways to start that the README names, tried from its lines
 #   make docs        the guides and references as one site, in _build/site
 #   make bench       the table of ratios, and their plots (make plots: of the last table)
@@ -43,7 +45,7 @@ REBAR := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL ERLPY_NATIVE=done $(REBAR3)
 DEBIAN_PYTHON := /usr/bin/python3
 DEBIAN_TREE := _build/python-usr-bin-python3/tree
 
-.PHONY: all native extension demo serve test docs bench plots bench-http bench-reactor soak clean \
+.PHONY: all native extension demo serve test test-matrix docs bench plots bench-http bench-reactor soak clean \
         clean-native fuzz fuzz-stream fuzz-channel fuzz-terms \
         sanitize sanitize-address sanitize-thread \
         warnings format tidy cppcheck static ct pytest io-stack io-stack-node web reactor browser \
@@ -82,6 +84,13 @@ docs:
 	+@$(MAKE) --no-print-directory all
 	+@$(MAKE) --no-print-directory extension PYTHON=$(DEBIAN_PYTHON) OUT=_build/docs
 	@docs/site/build $(DEBIAN_PYTHON)
+
+# PARTS="..." runs those whose names begin so.
+test-matrix:
+	@tools/install matrix
+	+@$(MAKE) --no-print-directory all
+	@python=$$(tools/find-python '$(PYTHON)') && \
+	    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "$$python" tools/matrix.py $(PARTS)
 
 FUZZ_SECONDS ?= 60
 
