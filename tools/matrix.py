@@ -9,24 +9,22 @@ import os
 import shutil
 import sys
 
+import pythons
 from parts import CommonTest, Part, Skipped, make, output_of, run
-from pythons import (
-    FREE_THREADED,
-    SYSTEM_PYTHON,
-    VERSIONS,
-    all_parts_on,
-    usable,
-    version_of,
-)
+from pythons import SYSTEM_PYTHON, all_parts_on, usable, version_of
 
 # The release after Debian 12, and what will be the one after that.
 DEBIANS = ["trixie", "forky"]
 # Without a GIL: built from the sources of these.
 FREE_THREADED_IN = {"trixie": "3.13", "forky": "3.14"}
 
-OTP = ["erl", "-noshell", "-eval", "io:put_chars(erlang:system_info(otp_release)), halt()."]
-VERSIONS_INSIDE = f"""
-printf 'This is OTP %s, ' "$({OTP[0]} {OTP[1]} {OTP[2]} '{OTP[3]}')"
+SHORTER = [f"{name}={value}" for name, value in pythons.SHORTER.items()]
+
+BUILD = """
+make
+printf 'This is OTP '
+erl -noshell -eval 'io:put_chars(erlang:system_info(otp_release)), halt().'
+printf ', '
 python3 --version
 """
 
@@ -39,7 +37,7 @@ ANALYSES = {
 
 
 def pythons_here():
-    for version in [*VERSIONS, *FREE_THREADED]:
+    for version in [*pythons.VERSIONS, *pythons.FREE_THREADED]:
         python, reason = usable(version)
         if python is None:
             yield Skipped(version, reason)
@@ -55,7 +53,7 @@ def debian(release):
     if reason := no_debian():
         return [Skipped(release, reason)]
     return [
-        Part(f"build on {release}", inside(release, ["sh", "-ec", "make" + VERSIONS_INSIDE])),
+        Part(f"build on {release}", inside(release, ["sh", "-ec", BUILD])),
         *(
             Part(f"{name} on {release}", inside(release, command))
             for name, command in ANALYSES.items()
@@ -86,7 +84,7 @@ def suites_in(release, label, built, python):
     node = [f"PYTHON={python}"]
     for name, kind, command in [
         ("pytest", Part, make("pytest", *plain)),
-        ("Common Test", CommonTest, make("ct", *node, "STRESS_OPERATIONS=30000")),
+        ("Common Test", CommonTest, make("ct", *node, *SHORTER)),
         ("io stack", Part, make("io-stack", *plain)),
         ("io stack in a node", Part, make("io-stack-node", *node)),
     ]:

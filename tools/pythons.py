@@ -17,6 +17,9 @@ INTERPRETER_SUITES = """
     reload runtime timeout web
 """.split()
 
+# The full run of what goes on at random is that of the main Python.
+SHORTER = {"STRESS_OPERATIONS": "30000", "PROPERTY_TESTS": "100"}
+
 WHAT_IT_IS = """
 import sys
 print("%d.%d%s" % (*sys.version_info[:2], "t" if "t" in sys.abiflags else ""))
@@ -101,14 +104,11 @@ def pytest_on(label, python):
 
 
 def common_test_on(label, python, suites):
-    """Of these suites, or of all.  The full run of the stress suite is the main Python's."""
+    """Of these suites, or of all."""
     goals = make("ct", f"PYTHON={python}")
     if suites is not None:
         goals.append("SUITE=" + ",".join(f"test/ct/{suite}_SUITE" for suite in suites))
-    environment = {"STRESS_OPERATIONS": "30000"}
-    yield from common_test(
-        f"Common Test on {label}", in_tree(label, goals), environment
-    )
+    yield from common_test(f"Common Test on {label}", in_tree(label, goals), SHORTER)
 
 
 def common_test(name, command, environment=None):
