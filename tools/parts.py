@@ -255,6 +255,8 @@ def run(everything):
     a part failed."""
     done = []
     started = time.monotonic()
+    # A shell starts what is in its background with SIGINT ignored; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for part in chosen(everything):
         part.run()
         done.append(part)
