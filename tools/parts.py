@@ -5,6 +5,8 @@ is counted; a part without one (a compiler, dialyzer) counts as one test.  The l
 line is the total, which is also left in _build/test/total for .ci/run.
 """
 import collections
+import io
+import itertools
 import os
 import re
 import signal
@@ -72,11 +74,17 @@ class Part:
         self.failures = []
         self.failed_names = []
         self.last_lines = collections.deque(maxlen=SHOWN_LAST_LINES)
+        self.output = sys.stdout.buffer
+        self.process = None
+
+    def show(self, text):
+        self.output.write(text if isinstance(text, bytes) else f"{text}\n".encode())
+        self.output.flush()
 
     def run(self):
-        print(f"\n=== {self.name}: {' '.join(self.command)}", flush=True)
+        self.show(f"\n=== {self.name}: {' '.join(self.command)}")
         started = time.monotonic()
-        process = subprocess.Popen(
+        process = self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -84,29 +92,33 @@ class Part:
             env={**os.environ, **self.environment},
             start_new_session=True,
         )
-        timer = threading.Timer(PART_SECONDS, self.overdue, [process])
+        timer = threading.Timer(PART_SECONDS, self.overdue)
         timer.start()
         try:
             counts = self.follow(process.stdout)
             status = process.wait()
         except BaseException:
-            kill_group(process)
+            self.kill()
             raise
         finally:
             timer.cancel()
         self.seconds = time.monotonic() - started
         self.judge(counts, status)
 
-    def overdue(self, process):
+    def overdue(self):
         self.note = f"killed after {PART_SECONDS} s"
-        kill_group(process)
+        self.kill()
+
+    def kill(self):
+        """With all that it has started."""
+        if self.process is not None and self.process.returncode is None:
+            kill_group(self.process)
 
     def follow(self, output):
         """Shows the output, sums its closing lines, and keeps what tells of failures."""
         total = None
         for raw in output:
-            sys.stdout.buffer.write(raw)
-            sys.stdout.flush()
+            self.show(raw)
             line = COLOUR.sub("", raw.decode(errors="replace")).strip()
             self.notice(line)
             if found := count_line(line):
@@ -136,7 +148,7 @@ class Part:
             self.note = f"exit status {status}"
         self.counts = (passed, failed, skipped)
         self.failed = failed > 0
-        print(f"--- {self.name}: {self.summary()}", flush=True)
+        self.show(f"--- {self.name}: {self.summary()}")
 
     def summary(self):
         text = closing_line(self.counts) + f" ({self.seconds:.0f} s)"
@@ -189,6 +201,7 @@ class CommonTest(Part):
                 self.command + self.goals_again(suite, cases),
                 self.environment,
             )
+            again.output = self.output
             again.run()
             if again.failed or again.counts[0] < len(cases):
                 return
@@ -219,10 +232,30 @@ class Skipped(Part):
         self.counts = (0, 0, 1)
 
     def run(self):
-        print(f"\n=== {self.name}: {self.note}", flush=True)
+        self.show(f"\n=== {self.name}: {self.note}")
 
     def summary(self):
         return self.note
+
+
+def run_together(parts):
+    """At the same time.  What they write comes one after the other."""
+    threads = []
+    for part in parts[1:]:
+        part.output = io.BytesIO()
+        threads.append(threading.Thread(target=part.run, daemon=True))
+    try:
+        for thread in threads:
+            thread.start()
+        parts[0].run()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        for part in parts:
+            part.kill()
+        raise
+    for part in parts[1:]:
+        parts[0].show(part.output.getvalue())
 
 
 def kill_group(process):
@@ -250,16 +283,20 @@ def make(*goals):
     return ["make", "--no-print-directory", *goals]
 
 
-def run(everything):
-    """Runs those that the command line names, whatever fails, and reports.  Returns 1 when
-    a part failed."""
+def run(everything, together=()):
+    """Runs those that the command line names, whatever fails, and reports; the parts named
+    in `together` at the same time: they wait more than they compute, and measure no time.
+    Returns 1 when a part failed."""
     done = []
     started = time.monotonic()
     # A shell starts what is in its background with SIGINT ignored; tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for part in chosen(everything):
-        part.run()
-        done.append(part)
+    for _, group in itertools.groupby(
+        chosen(everything), lambda part: part.name in together or part
+    ):
+        parts = list(group)
+        run_together(parts)
+        done += parts
     return report(done, time.monotonic() - started)
 
 

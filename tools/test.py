@@ -85,7 +85,8 @@ def parts(main):
 
 def main():
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return run(list(parts(os.environ.get("PYTHON") or sys.executable)))
+    everything = list(parts(os.environ.get("PYTHON") or sys.executable))
+    return run(everything, together=["sanitize address", "sanitize thread"])
 
 
 if __name__ == "__main__":
