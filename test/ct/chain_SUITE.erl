@@ -61,7 +61,7 @@ init_per_testcase(_Case, Config) ->
     Config.
 
 %% Whatever has happened: calls go on, no process is left over, no message is stray.
-end_per_testcase(_Case, Config) ->
+end_per_testcase(_Case, _Config) ->
     {ok, _} = application:ensure_all_started(erlpy),
     ok = erlpy_ct:still_works(),
     ok = erlpy_ct:eventually(fun() -> workers() =:= [] end),

@@ -5,7 +5,7 @@
 
 -import(erlpy_ct, [job/1, result/1, told/1]).
 -import(erlpy_channels, [
-    new/0, new/1, full/0, full/1, call/2, later/2, await/1, info/3, waiting/4,
+    new/0, new/1, full/0, call/2, later/2, await/1, info/3, waiting/4,
     no_answer/1, start_waiting/3, start_receiving/2
 ]).
 

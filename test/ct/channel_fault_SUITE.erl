@@ -422,7 +422,8 @@ end_with_a_thousand_that_wait(_Config) ->
     ok.
 
 own_and_die(Channel) ->
-    ok = py_channel:set_owner(Channel, Owner = spawn_idle()),
+    Owner = spawn_idle(),
+    ok = py_channel:set_owner(Channel, Owner),
     exit(Owner, kill),
     closes(Channel).
 

@@ -53,7 +53,7 @@ unix_datagrams(_Config) -> same(unix_datagrams).
 same(Kind) ->
     Reactor = start(?PY, make),
     {ok, [_ | _] = Names} = py:call(?PY, names, [Kind]),
-    [] = [Different || Name <- Names, (Different = compare(Name, Kind, Reactor)) =/= same],
+    [] = [Outcome || Name <- Names, Outcome <- [compare(Name, Kind, Reactor)], Outcome =/= same],
     #{active_connections := 0, total_connections := Total} = py_reactor_context:stats(Reactor),
     Total = length(Names),
     stop(Reactor).

@@ -178,7 +178,7 @@ caller_dies_after_handoff(_Config) ->
     Self = self(),
     Caller = spawn(fun() -> Self ! {client, connection(Reactor)} , timer:sleep(infinity) end),
     Monitor = monitor(process, Caller),
-    receive {client, Client} -> ok end,
+    Client = receive {client, Connection} -> Connection end,
     %% Its end of the connection is the test's.
     {Own, Served} = pair(),
     ok = gen_tcp:controlling_process(Served, Caller),
