@@ -59,18 +59,16 @@ def erlang(objects, match, node):
         return None
     if function is None:
         return objects[module][:2]
-    if arguments is not None and f"{module}:{function}()" in objects:
-        return objects[f"{module}:{function}()"][:2]
-    if arguments is not None:
+    if arguments and arguments != "(...)":
         arity = count(arguments[1:-1])
     names = [name for name in objects if name.startswith(f"{module}:{function}/")]
     exact = f"{module}:{function}/{arity}"
     if exact in names:
         return objects[exact][:2]
+    if arguments == "()" and f"{module}:{function}()" in objects:
+        return objects[f"{module}:{function}()"][:2]
+    # `py:call`, or `py:call(...)`, stands for any of them.
     if names and arity is None:
-        return objects[min(names)][:2]
-    # `py:call(...)` stands for any of them.
-    if names and match[4] == "(...)":
         return objects[min(names)][:2]
     LOG.warning("nothing is called %s", node.astext(), location=node)
     return None
