@@ -224,7 +224,7 @@ static bool
 open_own_pools(const runtime_config *config)
 {
     unsigned count = 0;
-    executor **pools = calloc(config->own_pools, sizeof *pools);
+    executor **pools = calloc(config->own_pools, sizeof(executor *));
     while (pools != NULL && count < config->own_pools &&
            (pools[count] = open_own_pool(config)) != NULL) {
         count++;

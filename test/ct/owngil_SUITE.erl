@@ -1,13 +1,10 @@
-%% Contexts in interpreters with a GIL of their own.
-%%
-%% After every case that was good fresh calls go on being good, and no interpreter is in use.
+%% Contexts in interpreters with a GIL of their own: what works there.
 -module(owngil_SUITE).
-
--include_lib("common_test/include/ct.hrl").
 
 -compile([export_all, nowarn_export_all]).
 
--import(erlpy_ct, [told/1, info/1, eventually/1, eventually/2, caller/1, answer_of/1]).
+-import(erlpy_ct, [told/1, info/1, eventually/1, caller/1, answer_of/1]).
+-import(erlpy_owngil, [has_owngil/0, new/0, interpreter/1]).
 
 -define(WITHIN, 20000).
 
@@ -15,7 +12,7 @@ suite() ->
     [{timetrap, {seconds, 120}}].
 
 all() ->
-    [bad_options, older_python, {group, interpreters}, {group, pool}].
+    [bad_options, older_python, {group, interpreters}].
 
 groups() ->
     [
@@ -43,25 +40,8 @@ groups() ->
             deep_recursion,
             module_that_cannot_load,
             programs_but_no_fork,
-            use_leaves_no_trace,
-            exit_functions_run,
-            thread_that_ends_later,
-            thread_that_stays,
-            destructor_that_reads,
-            thousand_contexts,
-            contexts_at_once,
-            stop_with_blocked_ones,
             contexts_of_the_application,
             reactor
-        ]},
-        {pool, [], [
-            pool_is_spread,
-            pool_goes_on_beside_held_gil,
-            pool_of_blocked_readers,
-            pool_of_coroutines,
-            pool_of_cancels,
-            pool_stops_and_starts,
-            pool_of_an_exchange
         ]}
     ].
 
@@ -73,81 +53,20 @@ init_per_suite(Config) ->
 end_per_suite(_Config) ->
     erlpy_ct:stop().
 
-init_per_group(Group, Config) ->
-    case has_owngil() of
-        true ->
-            Group =:= pool andalso start_pool(Config),
-            Config;
-        false ->
-            {skip, "CPython before 3.12 has no interpreters with a GIL of their own"}
+init_per_group(interpreters, Config) ->
+    case erlpy_owngil:skip_without() of
+        ok -> Config;
+        Skip -> Skip
     end.
 
-end_per_group(pool, Config) ->
-    ok = erlpy_ct:start(Config, [{contexts, 2}]);
 end_per_group(interpreters, _Config) ->
     ok.
 
-%% Calls without a context go to two interpreters.
-start_pool(Config) ->
-    ok = erlpy_ct:start(Config, [{pool, {owngil, 2}}]),
-    _ = pool_interpreters(),
-    ok.
-
-%% Those of two calls at a time.
-pool_interpreters() ->
-    ok = erlpy_ct:quiet(),
-    {ok, Buf} = py_buffer:new(),
-    Refs = [py:spawn_call(ct_owngil, read_told, [self(), Buf]) || _ <- [1, 2]],
-    Numbers = [told(running) || _ <- Refs],
-    ok = py_buffer:close(Buf),
-    _ = [{ok, <<>>} = py:await(Ref, ?WITHIN) || Ref <- Refs],
-    lists:usort(Numbers).
-
 init_per_testcase(_Case, Config) ->
-    {ok, _} = application:ensure_all_started(erlpy),
-    Config.
+    erlpy_owngil:begin_case(Config).
 
 end_per_testcase(_Case, Config) ->
-    {ok, _} = application:ensure_all_started(erlpy),
-    case ?config(tc_status, Config) of
-        ok -> ok = none_in_use();
-        _ -> ok
-    end,
-    erlpy_ct:left_clean(Config).
-
-has_owngil() ->
-    {ok, Has} = py:eval("__import__('sys').version_info >= (3, 12)"),
-    Has.
-
-%% Where ct_owngil has been imported, which takes its time.
-new() ->
-    Context = new_plain(),
-    _ = interpreter(Context),
-    Context.
-
-new_plain() ->
-    {ok, Context} = py_context:new(#{mode => owngil}),
-    Context.
-
-%% But for those that a case has left behind on purpose, and those of the pool.
-none_in_use() ->
-    Pool = case application:get_env(erlpy, pool) of
-        {ok, {owngil, Count}} -> Count;
-        undefined -> 0
-    end,
-    erlpy_ct:collect(),
-    eventually(fun() -> in_use() =< Pool + left_before() end, ?WITHIN).
-
-in_use() ->
-    #{interpreters := All, idle_interpreters := Idle} = py:info(),
-    All - Idle.
-
-left_before() ->
-    persistent_term:get({?MODULE, left}, 0).
-
-interpreter(Context) ->
-    {ok, Number} = py:call(Context, ct_owngil, interpreter, []),
-    Number.
+    erlpy_owngil:end_case(Config).
 
 %% ---- Arguments -------------------------------------------------------------------------
 
@@ -281,7 +200,8 @@ channels(_Config) ->
     _ = [begin
              ok = py_channel:send(Channel, Term),
              {ok, [Number, Term]} = py_channel:recv(Channel, ?WITHIN)
-         end || Term <- [1, <<"text">>, [1.5, none], #{<<"a">> => {1, 2}}, binary:copy(<<255>>, 5000)]],
+         end || Term <- [1, <<"text">>, [1.5, none], #{<<"a">> => {1, 2}},
+                       binary:copy(<<255>>, 5000)]],
     ok = py_channel:close(Channel),
     {ok, 5} = py:await(Ref, ?WITHIN),
     ok = py_context:destroy(Context).
@@ -472,142 +392,7 @@ programs_but_no_fork(_Config) ->
     {error, {<<"RuntimeError">>, _, _}} = py:call(Context, ct_owngil, fork, []),
     ok = py_context:destroy(Context).
 
-%% ---- The end of a use ------------------------------------------------------------------------
-
-%% The same interpreter, taken again, is as it was.
-use_leaves_no_trace(_Config) ->
-    Context = new(),
-    Number = interpreter(Context),
-    {ok, []} = py:call(Context, ct_owngil, traces, []),
-    {ok, none} = py:call(Context, ct_owngil, change_much, []),
-    {ok, [_ | _]} = py:call(Context, ct_owngil, traces, []),
-    ok = py_context:destroy(Context),
-    ok = none_in_use(),
-    #{idle_interpreters := Idle} = py:info(),
-    Others = [new() || _ <- lists:seq(1, Idle)],
-    [Again] = [Other || Other <- Others, interpreter(Other) =:= Number],
-    {ok, []} = py:call(Again, ct_owngil, traces, []),
-    _ = [ok = py_context:destroy(Other) || Other <- Others],
-    ok.
-
-exit_functions_run(_Config) ->
-    Context = new(),
-    Number = interpreter(Context),
-    {ok, none} = py:call(Context, ct_owngil, at_exit, [self()]),
-    ok = py_context:destroy(Context),
-    Number = told(exited),
-    ok = none_in_use(),
-    erlpy_ct:nothing_told(0).
-
-%% The interpreter is in use until then.
-thread_that_ends_later(_Config) ->
-    Context = new(),
-    {ok, Buf} = py_buffer:new(),
-    {ok, none} = py:call(Context, ct_owngil, start_thread, [Buf, false]),
-    ok = py_context:destroy(Context),
-    ok = eventually(fun() -> info(contexts) =:= 0 orelse in_use() > left_before() end),
-    true = in_use() > left_before(),
-    ok = py_buffer:close(Buf),
-    ok = none_in_use().
-
-%% It is left as it is, also when the thread ends some day.
-thread_that_stays(_Config) ->
-    Context = new(),
-    {ok, Buf} = py_buffer:new(),
-    {ok, none} = py:call(Context, ct_owngil, start_thread, [Buf, true]),
-    Before = left_before(),
-    ok = py_context:destroy(Context),
-    ok = eventually(fun() -> info(contexts) =:= 0 end),
-    Other = new(),
-    {ok, 2} = py:eval(Other, "1 + 1"),
-    ok = py_context:destroy(Other),
-    ok = persistent_term:put({?MODULE, left}, Before + 1),
-    ok = none_in_use(),
-    true = in_use() =:= Before + 1,
-    ok = py_buffer:close(Buf).
-
-%% On a thread that runs no job any more.
-destructor_that_reads(_Config) ->
-    Context = new(),
-    {ok, Buf} = py_buffer:new(),
-    {ok, none} = py:call(Context, ct_owngil, leave_reading, [self(), Buf]),
-    ok = py_context:destroy(Context),
-    _ = told(dropping),
-    {ok, 3} = py:eval("1 + 2"),
-    ok = py_buffer:close(Buf),
-    ok = none_in_use().
-
-%% ---- Many ---------------------------------------------------------------------------------------
-
-%% Memory, threads and descriptors are the same after a thousand more.
-thousand_contexts(_Config) ->
-    ok = use_many(50),
-    Before = holdings(),
-    ok = use_many(1000),
-    After = holdings(),
-    ct:pal("before ~p~nafter ~p", [Before, After]),
-    #{resident := Resident, threads := Threads, descriptors := Descriptors} = Before,
-    true = maps:get(resident, After) - Resident < grown(),
-    true = maps:get(threads, After) =< Threads + 2,
-    true = maps:get(descriptors, After) =< Descriptors + 2,
-    %% Each was used by the next one, unless that was quicker than its end.
-    true = maps:get(interpreters, After) - maps:get(interpreters, Before) =< 3.
-
-%% 16 KiB each, and an interpreter or two more; sanitisers keep what has been freed.
-grown() ->
-    case os:getenv("ERLPY_SANITIZER") of
-        false -> 1000 * 16384 + 16000000;
-        _ -> 1 bsl 30
-    end.
-
-use_many(Count) ->
-    _ = [use(new_plain()) || _ <- lists:seq(1, Count)],
-    none_in_use().
-
-use(Context) ->
-    {ok, <<"hello">>} = py:eval(Context, "b.read()", #{b => erlpy_ct:reader(<<"hello">>)}),
-    ok = py_context:destroy(Context).
-
-holdings() ->
-    erlpy_ct:collect(),
-    {ok, Text} = file:read_file("/proc/self/statm"),
-    [_, Pages | _] = string:lexemes(Text, " "),
-    {ok, Descriptors} = file:list_dir("/proc/self/fd"),
-    #{
-        resident => binary_to_integer(Pages) * 4096,
-        threads => length(erlpy_ct:threads()),
-        descriptors => length(Descriptors),
-        interpreters => info(interpreters)
-    }.
-
-contexts_at_once(_Config) ->
-    Callers = [caller(fun() -> use_in_turn(4) end) || _ <- lists:seq(1, 6)],
-    _ = [ok = answer_of(Caller) || Caller <- Callers],
-    ok.
-
-use_in_turn(0) ->
-    ok;
-use_in_turn(Left) ->
-    Context = new(),
-    Number = interpreter(Context),
-    {ok, Number} = py:call(Context, ct_owngil, interpreter, []),
-    {ok, 3500} = py:call(Context, ct_owngil, compute, [1000]),
-    use(Context),
-    use_in_turn(Left - 1).
-
-stop_with_blocked_ones(_Config) ->
-    {ok, Buf} = py_buffer:new(),
-    Contexts = [new(), new()],
-    Refs = [py:spawn_call(Context, ct_owngil, read_told, [self(), Buf]) || Context <- Contexts],
-    _ = [told(running) || _ <- Contexts],
-    ok = application:stop(erlpy),
-    _ = [{error, stopped} = py:await(Ref, ?WITHIN) || Ref <- Refs],
-    _ = [<<"Cancelled">> = told(ended) || _ <- Contexts],
-    {error, not_started} = py_context:new(#{mode => owngil}),
-    {ok, _} = application:ensure_all_started(erlpy),
-    Context = new(),
-    {ok, 2} = py:eval(Context, "1 + 1"),
-    ok = py_context:destroy(Context).
+%% ---- Of the application ----------------------------------------------------------------
 
 contexts_of_the_application(_Config) ->
     ok = py:stop_contexts(),
@@ -626,69 +411,3 @@ reactor(_Config) ->
     ok = gen_tcp:close(Client),
     ok = erlpy_reactors:settled(Reactor),
     ok = erlpy_reactors:stop(Reactor).
-
-%% ---- The pool -----------------------------------------------------------------------------------
-
-pool_is_spread(_Config) ->
-    ok = eventually(fun() -> length(pool_interpreters()) =:= 2 end, ?WITHIN),
-    {ok, Context} = py_context:new(),
-    {ok, Main} = py:call(Context, ct_owngil, interpreter, []),
-    false = lists:member(Main, pool_interpreters()),
-    ok = py_context:destroy(Context),
-    %% No call is lost, whoever runs it.
-    Refs = [py:spawn_call(ct_owngil, compute, [1000]) || _ <- lists:seq(1, 1000)],
-    _ = [{ok, 3500} = py:await(Ref, ?WITHIN) || Ref <- Refs],
-    ok.
-
-pool_goes_on_beside_held_gil(_Config) ->
-    Ref = py:spawn_call(ct_owngil, held_for_good, [self()]),
-    _ = told(running),
-    _ = [{ok, N} = py:eval("n", #{n => N}) || N <- lists:seq(1, 100)],
-    {error, timeout} = py:await(Ref, 0),
-    {ok, true} = py:await(Ref, 60000).
-
-pool_of_blocked_readers(_Config) ->
-    {ok, Buf} = py_buffer:new(),
-    Refs = [py:spawn_call(ct_owngil, read_told, [self(), Buf]) || _ <- lists:seq(1, 200)],
-    ok = eventually(fun() -> maps:get(waiting_readers, py_buffer:info(Buf)) =:= 200 end, ?WITHIN),
-    {ok, 2} = py:eval("1 + 1"),
-    ok = py_buffer:close(Buf),
-    _ = [{ok, <<>>} = py:await(Ref, ?WITHIN) || Ref <- Refs],
-    _ = [told(running) || _ <- Refs],
-    ok.
-
-pool_of_coroutines(_Config) ->
-    Refs = [py:spawn_call(asyncio, sleep, [0.05, N]) || N <- lists:seq(1, 200)],
-    _ = [{ok, N} = py:await(R, ?WITHIN) || {N, R} <- lists:zip(lists:seq(1, 200), Refs)],
-    ok.
-
-pool_of_cancels(_Config) ->
-    {ok, Buf} = py_buffer:new(),
-    _ = [
-        begin
-            {error, timeout} = py:call(ct_owngil, Function, [self() | Args], #{}, 300),
-            _ = told(running),
-            <<"Cancelled">> = told(ended)
-        end
-     || {Function, Args} <- [{spin, []}, {spin, []}, {read_told, [Buf]}, {read_told, [Buf]}]
-    ],
-    ok.
-
-pool_stops_and_starts(_Config) ->
-    {ok, Buf} = py_buffer:new(),
-    _ = [
-        begin
-            Refs = [py:spawn_call(ct_owngil, read_told, [self(), Buf]) || _ <- [1, 2, 3]],
-            _ = [told(running) || _ <- Refs],
-            ok = application:stop(erlpy),
-            _ = [{error, stopped} = py:await(Ref, ?WITHIN) || Ref <- Refs],
-            _ = [<<"Cancelled">> = told(ended) || _ <- Refs],
-            {ok, _} = application:ensure_all_started(erlpy)
-        end
-     || _ <- [1, 2, 3]
-    ],
-    ok.
-
-%% A web application in whichever of them.
-pool_of_an_exchange(Config) ->
-    web_SUITE:one_request(Config).

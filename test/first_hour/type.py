@@ -1,9 +1,9 @@
 """type.py FILE AFTER COMMAND...: types the expressions of FILE into a shell, as a user would.
 
 The command runs on a terminal of its own, and each expression is typed when the shell has
-shown its prompt, the first one when the text AFTER has been shown too.  Prints what the terminal shows.  Ends with 1 when an expression failed,
-or when the command has not ended DEADLINE seconds after the last line of the file, which
-ought to end it.
+shown its prompt, the first one when the text AFTER has been shown too.  Prints what the
+terminal shows.  Ends with 1 when an expression failed, or when the command has not ended
+DEADLINE seconds after the last line of the file, which ought to end it.
 """
 
 import fcntl

@@ -72,10 +72,10 @@ MOST_LINES = 600
 LONG_FILES = {
     "test/ct/aio_SUITE.erl": 610,
     "test/ct/async_SUITE.erl": 625,
-    "test/ct/async_cancel_SUITE.erl": 620,
-    "test/ct/buffer_SUITE.erl": 705,
+    "test/ct/async_cancel_SUITE.erl": 625,
+    "test/ct/buffer_SUITE.erl": 710,
     "test/ct/call_SUITE.erl": 605,
-    "test/ct/convert_SUITE.erl": 695,
+    "test/ct/convert_SUITE.erl": 705,
     "test/ct/failure_SUITE.erl": 650,
     "test/ct/flow_SUITE.erl": 605,
     "test/python/test_aio.py": 655,

@@ -1,0 +1,267 @@
+%% Interpreters with a GIL of their own: the end of a use, many of them, and the pool.
+-module(owngil_end_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-import(erlpy_ct, [told/1, info/1, eventually/1, eventually/2, caller/1, answer_of/1]).
+-import(erlpy_owngil, [new/0, new_plain/0, interpreter/1, pool_interpreters/0]).
+-import(erlpy_owngil, [none_in_use/0, in_use/0, left_before/0]).
+
+-define(WITHIN, 20000).
+
+suite() ->
+    [{timetrap, {seconds, 120}}].
+
+all() ->
+    [
+        use_leaves_no_trace,
+        exit_functions_run,
+        thread_that_ends_later,
+        thread_that_stays,
+        destructor_that_reads,
+        thousand_contexts,
+        contexts_at_once,
+        stop_with_blocked_ones,
+        {group, pool}
+    ].
+
+groups() ->
+    [
+        {pool, [], [
+            pool_is_spread,
+            pool_goes_on_beside_held_gil,
+            pool_of_blocked_readers,
+            pool_of_coroutines,
+            pool_of_cancels,
+            pool_stops_and_starts,
+            pool_of_an_exchange
+        ]}
+    ].
+
+init_per_suite(Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 2}]),
+    case erlpy_owngil:skip_without() of
+        ok -> Config;
+        Skip -> Skip
+    end.
+
+end_per_suite(_Config) ->
+    erlpy_ct:stop().
+
+%% Calls without a context go to two interpreters.
+init_per_group(pool, Config) ->
+    ok = erlpy_ct:start(Config, [{pool, {owngil, 2}}]),
+    _ = pool_interpreters(),
+    Config.
+
+end_per_group(pool, Config) ->
+    ok = erlpy_ct:start(Config, [{contexts, 2}]).
+
+init_per_testcase(_Case, Config) ->
+    erlpy_owngil:begin_case(Config).
+
+end_per_testcase(_Case, Config) ->
+    erlpy_owngil:end_case(Config).
+
+%% ---- The end of a use ------------------------------------------------------------------------
+
+%% The same interpreter, taken again, is as it was.
+use_leaves_no_trace(_Config) ->
+    Context = new(),
+    Number = interpreter(Context),
+    {ok, []} = py:call(Context, ct_owngil, traces, []),
+    {ok, none} = py:call(Context, ct_owngil, change_much, []),
+    {ok, [_ | _]} = py:call(Context, ct_owngil, traces, []),
+    ok = py_context:destroy(Context),
+    ok = none_in_use(),
+    #{idle_interpreters := Idle} = py:info(),
+    Others = [new() || _ <- lists:seq(1, Idle)],
+    [Again] = [Other || Other <- Others, interpreter(Other) =:= Number],
+    {ok, []} = py:call(Again, ct_owngil, traces, []),
+    _ = [ok = py_context:destroy(Other) || Other <- Others],
+    ok.
+
+exit_functions_run(_Config) ->
+    Context = new(),
+    Number = interpreter(Context),
+    {ok, none} = py:call(Context, ct_owngil, at_exit, [self()]),
+    ok = py_context:destroy(Context),
+    Number = told(exited),
+    ok = none_in_use(),
+    erlpy_ct:nothing_told(0).
+
+%% The interpreter is in use until then.
+thread_that_ends_later(_Config) ->
+    Context = new(),
+    {ok, Buf} = py_buffer:new(),
+    {ok, none} = py:call(Context, ct_owngil, start_thread, [Buf, false]),
+    ok = py_context:destroy(Context),
+    ok = eventually(fun() -> info(contexts) =:= 0 orelse in_use() > left_before() end),
+    true = in_use() > left_before(),
+    ok = py_buffer:close(Buf),
+    ok = none_in_use().
+
+%% It is left as it is, also when the thread ends some day.
+thread_that_stays(_Config) ->
+    Context = new(),
+    {ok, Buf} = py_buffer:new(),
+    {ok, none} = py:call(Context, ct_owngil, start_thread, [Buf, true]),
+    Before = left_before(),
+    ok = py_context:destroy(Context),
+    ok = eventually(fun() -> info(contexts) =:= 0 end),
+    Other = new(),
+    {ok, 2} = py:eval(Other, "1 + 1"),
+    ok = py_context:destroy(Other),
+    ok = erlpy_owngil:leave_one(),
+    ok = none_in_use(),
+    true = in_use() =:= Before + 1,
+    ok = py_buffer:close(Buf).
+
+%% On a thread that runs no job any more.
+destructor_that_reads(_Config) ->
+    Context = new(),
+    {ok, Buf} = py_buffer:new(),
+    {ok, none} = py:call(Context, ct_owngil, leave_reading, [self(), Buf]),
+    ok = py_context:destroy(Context),
+    _ = told(dropping),
+    {ok, 3} = py:eval("1 + 2"),
+    ok = py_buffer:close(Buf),
+    ok = none_in_use().
+
+%% ---- Many ---------------------------------------------------------------------------------------
+
+%% Memory, threads and descriptors are the same after a thousand more.
+thousand_contexts(_Config) ->
+    ok = use_many(50),
+    Before = holdings(),
+    ok = use_many(1000),
+    After = holdings(),
+    ct:pal("before ~p~nafter ~p", [Before, After]),
+    #{resident := Resident, threads := Threads, descriptors := Descriptors} = Before,
+    true = maps:get(resident, After) - Resident < grown(),
+    true = maps:get(threads, After) =< Threads + 2,
+    true = maps:get(descriptors, After) =< Descriptors + 2,
+    %% Each was used by the next one, unless that was quicker than its end.
+    true = maps:get(interpreters, After) - maps:get(interpreters, Before) =< 3.
+
+%% 16 KiB each, and an interpreter or two more; sanitisers keep what has been freed.
+grown() ->
+    case os:getenv("ERLPY_SANITIZER") of
+        false -> 1000 * 16384 + 16000000;
+        _ -> 1 bsl 30
+    end.
+
+use_many(Count) ->
+    _ = [use(new_plain()) || _ <- lists:seq(1, Count)],
+    none_in_use().
+
+use(Context) ->
+    {ok, <<"hello">>} = py:eval(Context, "b.read()", #{b => erlpy_ct:reader(<<"hello">>)}),
+    ok = py_context:destroy(Context).
+
+holdings() ->
+    erlpy_ct:collect(),
+    {ok, Text} = file:read_file("/proc/self/statm"),
+    [_, Pages | _] = string:lexemes(Text, " "),
+    {ok, Descriptors} = file:list_dir("/proc/self/fd"),
+    #{
+        resident => binary_to_integer(Pages) * 4096,
+        threads => length(erlpy_ct:threads()),
+        descriptors => length(Descriptors),
+        interpreters => info(interpreters)
+    }.
+
+contexts_at_once(_Config) ->
+    Callers = [caller(fun() -> use_in_turn(4) end) || _ <- lists:seq(1, 6)],
+    _ = [ok = answer_of(Caller) || Caller <- Callers],
+    ok.
+
+use_in_turn(0) ->
+    ok;
+use_in_turn(Left) ->
+    Context = new(),
+    Number = interpreter(Context),
+    {ok, Number} = py:call(Context, ct_owngil, interpreter, []),
+    {ok, 3500} = py:call(Context, ct_owngil, compute, [1000]),
+    use(Context),
+    use_in_turn(Left - 1).
+
+stop_with_blocked_ones(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    Contexts = [new(), new()],
+    Refs = [py:spawn_call(Context, ct_owngil, read_told, [self(), Buf]) || Context <- Contexts],
+    _ = [told(running) || _ <- Contexts],
+    ok = application:stop(erlpy),
+    _ = [{error, stopped} = py:await(Ref, ?WITHIN) || Ref <- Refs],
+    _ = [<<"Cancelled">> = told(ended) || _ <- Contexts],
+    {error, not_started} = py_context:new(#{mode => owngil}),
+    {ok, _} = application:ensure_all_started(erlpy),
+    Context = new(),
+    {ok, 2} = py:eval(Context, "1 + 1"),
+    ok = py_context:destroy(Context).
+
+%% ---- The pool -----------------------------------------------------------------------------------
+
+pool_is_spread(_Config) ->
+    ok = eventually(fun() -> length(pool_interpreters()) =:= 2 end, ?WITHIN),
+    {ok, Context} = py_context:new(),
+    {ok, Main} = py:call(Context, ct_owngil, interpreter, []),
+    false = lists:member(Main, pool_interpreters()),
+    ok = py_context:destroy(Context),
+    %% No call is lost, whoever runs it.
+    Refs = [py:spawn_call(ct_owngil, compute, [1000]) || _ <- lists:seq(1, 1000)],
+    _ = [{ok, 3500} = py:await(Ref, ?WITHIN) || Ref <- Refs],
+    ok.
+
+pool_goes_on_beside_held_gil(_Config) ->
+    Ref = py:spawn_call(ct_owngil, held_for_good, [self()]),
+    _ = told(running),
+    _ = [{ok, N} = py:eval("n", #{n => N}) || N <- lists:seq(1, 100)],
+    {error, timeout} = py:await(Ref, 0),
+    {ok, true} = py:await(Ref, 60000).
+
+pool_of_blocked_readers(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    Refs = [py:spawn_call(ct_owngil, read_told, [self(), Buf]) || _ <- lists:seq(1, 200)],
+    ok = eventually(fun() -> maps:get(waiting_readers, py_buffer:info(Buf)) =:= 200 end, ?WITHIN),
+    {ok, 2} = py:eval("1 + 1"),
+    ok = py_buffer:close(Buf),
+    _ = [{ok, <<>>} = py:await(Ref, ?WITHIN) || Ref <- Refs],
+    _ = [told(running) || _ <- Refs],
+    ok.
+
+pool_of_coroutines(_Config) ->
+    Refs = [py:spawn_call(asyncio, sleep, [0.05, N]) || N <- lists:seq(1, 200)],
+    _ = [{ok, N} = py:await(R, ?WITHIN) || {N, R} <- lists:zip(lists:seq(1, 200), Refs)],
+    ok.
+
+pool_of_cancels(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    _ = [
+        begin
+            {error, timeout} = py:call(ct_owngil, Function, [self() | Args], #{}, 300),
+            _ = told(running),
+            <<"Cancelled">> = told(ended)
+        end
+     || {Function, Args} <- [{spin, []}, {spin, []}, {read_told, [Buf]}, {read_told, [Buf]}]
+    ],
+    ok.
+
+pool_stops_and_starts(_Config) ->
+    {ok, Buf} = py_buffer:new(),
+    _ = [
+        begin
+            Refs = [py:spawn_call(ct_owngil, read_told, [self(), Buf]) || _ <- [1, 2, 3]],
+            _ = [told(running) || _ <- Refs],
+            ok = application:stop(erlpy),
+            _ = [{error, stopped} = py:await(Ref, ?WITHIN) || Ref <- Refs],
+            _ = [<<"Cancelled">> = told(ended) || _ <- Refs],
+            {ok, _} = application:ensure_all_started(erlpy)
+        end
+     || _ <- [1, 2, 3]
+    ],
+    ok.
+
+%% A web application in whichever of them.
+pool_of_an_exchange(Config) ->
+    web_SUITE:one_request(Config).
