@@ -170,7 +170,7 @@ ensure_contexts(Running, _Count, _Mode) ->
 new_contexts(0, _Mode, Contexts) ->
     {ok, lists:reverse(Contexts)};
 new_contexts(Left, Mode, Contexts) ->
-    case py_context:begin_new(Mode) of
+    case erlpy_context:new(Mode) of
         {ok, Context} -> new_contexts(Left - 1, Mode, [Context | Contexts]);
         {error, _} = Error -> Error
     end.

@@ -432,11 +432,11 @@ start_contexts(Count) ->
     badarg({start_contexts, [Count]}, Count, "not a number of contexts from 1 to 4096").
 
 judge_contexts(count, Count) -> ?IS_CONTEXT_COUNT(Count);
-judge_contexts(mode, Mode) -> py_context:is_mode(Mode);
+judge_contexts(mode, Mode) -> erlpy_context:is_mode(Mode);
 judge_contexts(_Name, _Value) -> unknown.
 
 when_ready({ok, Contexts} = Answer) ->
-    Results = [py_context:when_ready(Context) || Context <- Contexts],
+    Results = [erlpy_context:when_ready(Context) || Context <- Contexts],
     case [Error || {error, _} = Error <- Results] of
         [] ->
             Answer;

@@ -10,7 +10,6 @@
 -module(py_context).
 
 -export([new/0, new/1, destroy/1]).
--export([is_mode/1, begin_new/1, when_ready/1]).
 -export([call/4, call/5, call/6, eval/2, eval/3, eval/4, exec/2, exec/3]).
 
 -export_type([context/0, mode/0]).
@@ -39,42 +38,13 @@ new() ->
 new(Options) ->
     ok = erlpy_options:check(?MODULE, Options, fun judge/2),
     Mode = maps:get(mode, Options, worker),
-    case begin_new(Mode) of
-        {ok, Context} when Mode =:= owngil -> when_ready(Context);
+    case erlpy_context:new(Mode) of
+        {ok, Context} when Mode =:= owngil -> erlpy_context:when_ready(Context);
         Answer -> Answer
     end.
 
-judge(mode, Mode) -> is_mode(Mode);
+judge(mode, Mode) -> erlpy_context:is_mode(Mode);
 judge(_Name, _Value) -> unknown.
-
-%% @private
--spec is_mode(term()) -> boolean().
-is_mode(Mode) -> lists:member(Mode, [auto, worker, owngil]).
-
-%% @private
-%% A context whose interpreter may still be on its way.
--spec begin_new(mode()) -> {ok, context()} | {error, py:reason()}.
-begin_new(owngil) ->
-    case py_nif:context_new(owngil) of
-        {error, not_supported} -> {error, {not_supported, erlpy_error:no_owngil()}};
-        Answer -> told(Answer)
-    end;
-begin_new(_Mode) ->
-    told(py_nif:context_new(worker)).
-
-told({error, not_started}) -> erlpy_error:not_started();
-told(Answer) -> Answer.
-
-%% @private
--spec when_ready(context()) -> {ok, context()} | {error, py:reason()}.
-when_ready(Context) ->
-    case py_wait:call(Context, {eval, <<"None">>, #{}}, infinity) of
-        {ok, none} ->
-            {ok, Context};
-        {error, _} = Error ->
-            ok = py_nif:context_destroy(Context),
-            Error
-    end.
 
 %% @doc Ends the context.  Calls that are pending on it answer `{error, destroyed}' at once,
 %% and the one that runs is cancelled ({@link py:interrupt/1}).

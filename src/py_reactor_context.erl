@@ -87,7 +87,7 @@ start_link(Id, Mode) ->
 -spec start_link(Id :: term(), mode(), options()) -> {ok, pid()} | {error, term()}.
 start_link(Id, Mode, Options) ->
     Who = {start_link, [Id, Mode, Options]},
-    py_context:is_mode(Mode) orelse
+    erlpy_context:is_mode(Mode) orelse
         erlpy_error:badarg_at(?MODULE, Who, 2, "not a mode: auto, worker or owngil"),
     ok = erlpy_options:check({?MODULE, Who, 3}, Options, fun is_option/2),
     maps:is_key(app_module, Options) orelse not maps:is_key(app_callable, Options) orelse

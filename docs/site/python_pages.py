@@ -141,7 +141,7 @@ class Qualify(ast.NodeTransformer):
         for item in tree.body:
             if isinstance(item, ast.Assign | ast.AnnAssign):
                 target = item.target if isinstance(item, ast.AnnAssign) else item.targets[0]
-                if target.id.startswith("_") and target.id != "__all__":
+                if target.id.startswith("_") and not target.id.startswith("__"):
                     self.names[target.id] = self.visit(item.value)
 
     def visit_Name(self, node):

@@ -23,11 +23,14 @@ GUIDES = [
     "web",
     "channel",
     "reactor",
+    "interpreters",
     "reliability",
+    "security",
     "io-stack",
     "performance",
     "architecture",
 ]
+PROJECT = ["CHANGELOG", "SECURITY"]
 PYTHON = ["erlang", *(f"erlang.{name}" for name in (
     "aio", "channel", "reactor", "wsgi", "asgi", "testing"
 ))]
@@ -76,7 +79,7 @@ def ordered(first, found):
 
 def guides(folder):
     pages = list((ROOT / "docs").glob("*.md"))
-    for path in pages:
+    for path in [*pages, *(ROOT / f"{name}.md" for name in PROJECT)]:
         write(folder / path.name, LINK.sub(moved, path.read_text(encoding="utf-8")))
     for name in tracked("docs/"):
         if name.endswith((".svg", ".png")):
@@ -145,7 +148,7 @@ def main():
     index += toctree("Erlang", erlang(application, folder / "erlang"))
     index += toctree("Python", python(folder / "python"))
     index += toctree("Examples", examples(folder / "examples"))
-    index += toctree("Project", ["license"])
+    index += toctree("Project", [*PROJECT, "license"])
     write(folder / "index.md", index)
 
 
