@@ -72,6 +72,8 @@ def python_parts(main):
             suites = None if version == newest else INTERPRETER_SUITES
             yield pytest_on(version, python)
             yield from common_test_on(version, python, suites)
+            if version == newest:
+                yield guide_on(version, python)
     if has_packages(main):
         # Its version has been tested; these ask for its packages.
         yield from common_test_on(SYSTEM_PYTHON, SYSTEM_PYTHON, suites_with_packages())
@@ -101,6 +103,12 @@ def in_tree(label, command):
 
 def pytest_on(label, python):
     return Part(f"pytest on {label}", make("pytest", *options_of(label, python)))
+
+
+def guide_on(label, python):
+    """That of which older ones can run nothing; in a tree that Common Test has built."""
+    command = [python, "test/docs/run.py", "docs/interpreters.md"]
+    return Part(f"interpreters guide on {label}", in_tree(label, command))
 
 
 def common_test_on(label, python, suites):
