@@ -12,7 +12,7 @@
 -export([job/1, result/1]).
 -export([told/1, nothing_told/1, caller/1, answer_of/1, info/1, quiet/0]).
 -export([register_waiting/1, running/1, down/1, workers/0]).
--export([peer/2, badarg/4, skip_without/1]).
+-export([peer/2, badarg/4, failed_start/1, skip_without/1]).
 -export([write_pieces/3, trickle/2, trickle_by/2, trickle_until_closed/3, pieces/2, reader/1]).
 -export([ticker/1, collect/0, threads/0]).
 
@@ -235,6 +235,14 @@ peer(Name, Options) ->
     {Peer, Node}.
 
 %% ---- Arguments ----------------------------------------------------------------------
+
+%% What a start_link answers that fails.  Before OTP 26 its exit comes as well.
+failed_start(Start) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        process_flag(trap_exit, true),
+        exit({answer, Start()})
+    end),
+    receive {'DOWN', Monitor, process, Pid, {answer, Answer}} -> Answer end.
 
 %% Module:Function(Args) raises badarg that blames argument N with a text.
 badarg(Module, Function, Args, N) ->

@@ -475,10 +475,11 @@ factories_that_fail(_Config) ->
     stop(None).
 
 setup_that_fails(_Config) ->
-    process_flag(trap_exit, true),
     Contexts = erlpy_ct:info(contexts),
     Start = fun(Options) ->
-        {error, {What, Reason}} = py_reactor_context:start_link(fails, auto, Options),
+        {error, {What, Reason}} = erlpy_ct:failed_start(fun() ->
+            py_reactor_context:start_link(fails, auto, Options)
+        end),
         {What, element(1, Reason)}
     end,
     {setup_code, <<"ZeroDivisionError">>} = Start(#{setup_code => "1 / 0"}),

@@ -402,8 +402,8 @@ lifespan_ends_with_its_owner(_Config) ->
     none = told(shutdown).
 
 lifespan_that_fails(_Config) ->
-    process_flag(trap_exit, true),
-    {error, {<<"RuntimeError">>, Text, _}} = py_web:start_link("ct_web:failing_life"),
+    {error, {<<"RuntimeError">>, Text, _}} =
+        erlpy_ct:failed_start(fun() -> py_web:start_link("ct_web:failing_life") end),
     {_, _} = binary:match(Text, <<"on purpose">>),
     none = told(startup).
 
@@ -452,8 +452,8 @@ bad_arguments(_Config) ->
 not_started(_Config) ->
     ok = application:stop(erlpy),
     {error, not_started} = py_web:load("ct_web:digest"),
-    process_flag(trap_exit, true),
-    {error, not_started} = py_web:start_link("ct_web:digest").
+    {error, not_started} =
+        erlpy_ct:failed_start(fun() -> py_web:start_link("ct_web:digest") end).
 
 %% ---- Helpers -----------------------------------------------------------------------------------
 

@@ -222,6 +222,7 @@ LISTED = [
         IO,
         "test_*_destructor test_IOBase_finalize test_types_have_dict"
         " test_BufferedIOBase_readinto test_buffered_readinto_mixin"
+        " test_write_readline_races"
         " test_append_mode_tell test_array_writes test_bad_opener_* test_opener*"
         " test_close_assert test_closefd test_no_closefd_with_filename"
         " test_flush_error_on_close test_invalid_newline test_large_file_ops"
@@ -256,6 +257,7 @@ LISTED = [
         " test_flush_error_on_close",
     ),
     Listed("name", READER, "test_recursive_repr"),
+    Listed("BytesIO", f"{READER}|{TEXT}", "test_pickling_subclass"),
     Listed("fileno", READER, "test_fileno"),
     Listed("would block", READER, "test_read_non_blocking"),
     Listed(
@@ -349,7 +351,7 @@ LISTED = [
         " test_decompress_truncated_trailer test_fileobj_from_fdopen"
         " test_gzip_BadGzipFile_exception test_issue44439 test_seek_write test_write"
         " test_bad_params test_fileobj_without_name test_flush_modes test_issue112346"
-        " test_write_seek_write",
+        " test_write_seek_write test_refloop_unraisable",
     ),
     Listed("end", GZIP, "test_metadata test_metadata_ascii_name", arrivals="live"),
     Listed(
@@ -427,6 +429,7 @@ LISTED = [
         NO_STREAM,
         JSON,
         "test_bytes test_constant_invalid_case test_parse_constant"
+        " test_nonascii_digits_rejected"
         " test_decimal test_decoder_optimizations test_empty_objects test_extra_data"
         " test_float test_invalid_* test_keys_reuse test_limit_int test_negative_index",
     ),
