@@ -13,8 +13,8 @@ import pythons
 from parts import CommonTest, Part, Skipped, make, output_of, run
 from pythons import SYSTEM_PYTHON, all_parts_on, usable, version_of
 
-# The release after Debian 12, and what will be the one after that.
-DEBIANS = ["trixie", "forky"]
+# The release after Debian 12.  DEBIANS="trixie forky" adds what will be the next one.
+DEBIANS = os.environ.get("DEBIANS", "trixie").split()
 # Without a GIL: built from the sources of these.
 FREE_THREADED_IN = {"trixie": "3.13", "forky": "3.14"}
 
@@ -74,7 +74,9 @@ def no_debian():
 
 
 def free_threaded(release):
-    version = FREE_THREADED_IN[release]
+    version = FREE_THREADED_IN.get(release)
+    if version is None:
+        return []
     built = ["tools/free-threaded", version]
     return suites_in(release, f"{release}, {version}t", built, f"python{version}t")
 
