@@ -65,7 +65,8 @@ def test_refused_allocations(name, layout):
                 continue  # it had raised: making its traceback was refused
             assert buf.tell() == 0
             assert buf.read() == DATA
-    assert refusals
+    # Python 3.14 has a free list of integers.
+    assert refusals or name == "find"
 
 
 def test_making_a_buffer():
