@@ -153,9 +153,9 @@ class Part:
     def summary(self):
         text = closing_line(self.counts) + f" ({self.seconds:.0f} s)"
         if self.failed and self.failed_names:
-            more = len(self.failed_names) - NAMES_NOTED
-            names = self.failed_names[:NAMES_NOTED] + ([f"and {more} more"] if more > 0 else [])
-            text += ": " + ", ".join(names)
+            text += ": " + ", ".join(self.failed_names[:NAMES_NOTED])
+            if len(self.failed_names) > NAMES_NOTED:
+                text += f" and {len(self.failed_names) - NAMES_NOTED} more"
         return text + (f", {self.note}" if self.note else "")
 
     def show_failures(self):
