@@ -7,6 +7,7 @@
 -export([start_link/3, start_default_link/1, reactor/1, stats/1]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
+-define(NEWEST_OTP, 27).
 %% How long code of a protocol may take to its end before it is cancelled.
 -define(STOP_MS, 2000).
 
@@ -63,10 +64,16 @@ handle_continue({Id, Mode, Options}, none) ->
     end.
 
 begin_reactor(Id, Mode, Options) ->
-    case py_context:new(#{mode => Mode}) of
+    case is_supported() andalso py_context:new(#{mode => Mode}) of
+        false -> {stop, {not_supported, <<"reactors run on Erlang/OTP 25 to 27">>}};
         {ok, Context} -> set_up(Id, Context, Options);
         {error, Reason} -> {stop, Reason}
     end.
+
+%% Descriptors are watched from the thread that serves them, which ends the node on OTP 29,
+%% and has not been tried on 28.
+is_supported() ->
+    list_to_integer(erlang:system_info(otp_release)) =< ?NEWEST_OTP.
 
 set_up(Id, Context, Options) ->
     case prepare(Context, Options) of

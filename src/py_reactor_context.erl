@@ -81,6 +81,8 @@ start_link(Id, Mode) ->
 %%   `erlang.reactor.set_protocol_factory()' would set it.</li>
 %% <li>`name': what the process is registered as.</li>
 %% </ul>
+%% On Erlang/OTP 28 and later the answer is `{error, {not_supported, Text}}'.
+%%
 %% Without a factory of its own a reactor has the one that was set outside of any.  A failure
 %% of the setup is `{error, {setup_code, Reason}}' or `{error, {app_module, Reason}}', where
 %% `Reason' is that of {@link py:exec/1}.  A bad option raises `badarg'.
