@@ -25,7 +25,7 @@ QUITS = {"erlang": "halt().\n", "elixir": "System.halt()\n"}
 
 def blocks_below(wanted):
     """(language, text) of each block between the heading and the next."""
-    heading, block = "", None
+    heading, language, block = "", "", None
     for line in README.read_text(encoding="utf-8").splitlines(keepends=True):
         fence = FENCE.match(line)
         if block is not None:

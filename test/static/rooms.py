@@ -79,7 +79,7 @@ LONG_FILES = {
     "test/ct/failure_SUITE.erl": 650,
     "test/ct/flow_SUITE.erl": 605,
     "test/python/test_aio.py": 655,
-    "test/python/test_aio_loops.py": 650,
+    "test/python/test_aio_loops.py": 655,
 }
 CODE = (".c", ".h", ".erl", ".py", ".pyi", ".js", ".escript", ".mk", ".test")
 
