@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "runtime.h"
 #include "shared.h"
 
 interpreter *
@@ -134,16 +135,16 @@ find_realm(realm **found)
 static char *
 prepare_realm(interpreter *in)
 {
-    pthread_mutex_lock(&rt->lock);
-    char **python_path = rt->python_path;
-    pthread_mutex_unlock(&rt->lock);
-    PyThreadState *python = attach(in);
+    char **python_path = runtime_copy_python_path();
+    PyThreadState *python = python_path != NULL ? attach(in) : NULL;
     if (python == NULL) {
+        runtime_free_texts(python_path);
         return strdup("out of memory");
     }
     char *failure =
         interpreter_prepare_gil(in, python_path) ? NULL : interpreter_exception_gil();
     detach_gil(python);
+    runtime_free_texts(python_path);
     return failure;
 }
 

@@ -30,8 +30,8 @@ typedef struct context_entry {
     struct context_entry *next;
 } context_entry;
 
-static void
-free_texts(char **texts)
+void
+runtime_free_texts(char **texts)
 {
     for (char **text = texts; text != NULL && *text != NULL; text++) {
         free(*text);
@@ -46,7 +46,7 @@ runtime_config_free(runtime_config *config)
         return;
     }
     free(config->executable);
-    free_texts(config->python_path);
+    runtime_free_texts(config->python_path);
     free(config);
 }
 
@@ -261,7 +261,35 @@ keep_python_path(runtime_config *config)
     rt->python_path = config->python_path;
     config->python_path = NULL;
     pthread_mutex_unlock(&rt->lock);
-    free_texts(before);
+    runtime_free_texts(before);
+}
+
+/* NULL: no memory. */
+static char **
+copy_texts(char **texts)
+{
+    size_t count = 0;
+    while (texts != NULL && texts[count] != NULL) {
+        count++;
+    }
+    char **copy = calloc(count + 1, sizeof(char *));
+    for (size_t i = 0; copy != NULL && i < count; i++) {
+        copy[i] = strdup(texts[i]);
+        if (copy[i] == NULL) {
+            runtime_free_texts(copy);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+char **
+runtime_copy_python_path(void)
+{
+    pthread_mutex_lock(&rt->lock);
+    char **copy = copy_texts(rt->python_path);
+    pthread_mutex_unlock(&rt->lock);
+    return copy;
 }
 
 /* Takes the application up: Python exists and this thread does not hold the GIL. */

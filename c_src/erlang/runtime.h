@@ -70,6 +70,12 @@ executor *runtime_context_new(bool own);
 /* Forgets a context that is closed or has no thread any more.  Idempotent. */
 void runtime_context_remove(executor *ex);
 
+/* What is put in front of sys.path, as it is set now; owned, NULL-terminated.  NULL: no
+ * memory. */
+char **runtime_copy_python_path(void);
+/* Such a list; NULL is none. */
+void runtime_free_texts(char **texts);
+
 /* Has the main thread look around (executor_look_around). */
 void runtime_wake_main(void);
 /* Threads of an interpreter that may run Python at the same time. */
