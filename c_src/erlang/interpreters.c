@@ -195,6 +195,20 @@ interpreter_enter(interpreter *in)
     return python;
 }
 
+void
+interpreter_reserve(interpreter *in, int change)
+{
+    pthread_mutex_lock(&in->lock);
+    in->users += (unsigned)change;
+    pthread_mutex_unlock(&in->lock);
+}
+
+PyThreadState *
+interpreter_enter_reserved(interpreter *in)
+{
+    return attach(in);
+}
+
 /* ---- Visitors ---- */
 
 static void

@@ -214,7 +214,7 @@ loop_main(void *arg)
     event_loop *loop = arg;
     pthread_setspecific(rt->loop_key, loop);
     runtime_name_thread("erlpy_loop");
-    PyThreadState *python = interpreter_enter(loop->in);
+    PyThreadState *python = interpreter_enter_reserved(loop->in);
     loop->run = runner_new_gil(false);
     if (loop->run == NULL) {
         PyErr_NoMemory();
@@ -284,7 +284,9 @@ start_loop_locked(interpreter *in, unsigned slot)
         return NULL;
     }
     loop->epoch = runtime_thread_started();
+    interpreter_reserve(in, 1);
     if (!runtime_spawn_thread(loop_main, loop)) {
+        interpreter_reserve(in, -1);
         runtime_thread_ended(loop->epoch);
         event_loop_release(loop);
         event_loop_release(loop);

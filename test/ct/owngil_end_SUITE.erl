@@ -18,6 +18,7 @@ all() ->
         exit_functions_run,
         thread_that_ends_later,
         thread_that_stays,
+        coroutine_just_begun,
         destructor_that_reads,
         thousand_contexts,
         contexts_at_once,
@@ -116,6 +117,20 @@ thread_that_stays(_Config) ->
     ok = none_in_use(),
     true = in_use() =:= Before + 1,
     ok = py_buffer:close(Buf).
+
+%% The thread of its loop may come when nobody else is there any more.
+coroutine_just_begun(_Config) ->
+    _ = [
+        begin
+            Context = new(),
+            Ref = py:spawn_call(Context, ct_owngil, coroutine, [self()]),
+            none = told(beginning),
+            ok = py_context:destroy(Context),
+            _ = py:await(Ref, ?WITHIN)
+        end
+     || _ <- lists:seq(1, 100)
+    ],
+    ok.
 
 %% On a thread that runs no job any more.
 destructor_that_reads(_Config) ->

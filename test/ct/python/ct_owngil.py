@@ -106,6 +106,11 @@ async def wait_for(pid, seconds):
     return "waited"
 
 
+def coroutine(pid):
+    tell(pid, "beginning")
+    return asyncio.sleep(0)
+
+
 def recurse():
     return recurse()
 
