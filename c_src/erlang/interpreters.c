@@ -265,16 +265,18 @@ drop_objects_gil(interpreter *in)
     Py_XDECREF(variable);
 }
 
-/* What a program does at its end, and then back to how it was at first. */
+/* A step of erlang/_interpreter.py.  Not PyErr_Print(): SystemExit would end the node.
+ */
 static bool
-restore_origin_gil(PyObject *origin)
+take_step_gil(PyObject *origin, const char *name)
 {
-    PyObject *done = PyObject_CallMethod(origin, "restore", NULL);
+    PyObject *done = PyObject_CallMethod(origin, name, NULL);
     if (done == NULL) {
-        PyErr_Print();
+        PyErr_WriteUnraisable(origin);
     }
+    bool good = done != NULL && done != Py_False;
     Py_XDECREF(done);
-    return done != NULL;
+    return good;
 }
 
 static bool
@@ -287,6 +289,22 @@ is_alone_gil(realm *of, PyThreadState *python)
     return each == NULL;
 }
 
+/* Back to how it was at first.  By a new thread state: what the old one has, context
+ * variables say, goes before, and its destructors may still leave something. */
+static bool
+restore(interpreter *in)
+{
+    realm *of = in->behind;
+    PyThreadState *python = attach(in);
+    if (python == NULL) {
+        return false;
+    }
+    bool restored = is_alone_gil(of, python) && take_step_gil(of->origin, "restore") &&
+                    is_alone_gil(of, python);
+    detach_gil(python);
+    return restored;
+}
+
 static void
 end_gil(interpreter *in, PyThreadState *python)
 {
@@ -294,9 +312,10 @@ end_gil(interpreter *in, PyThreadState *python)
     PyEval_SaveThread();
     await_visitors(in);
     interpreter_take_gil(in, python);
+    bool ended = take_step_gil(of->origin, "end");
     drop_objects_gil(in);
-    bool restored = restore_origin_gil(of->origin) && is_alone_gil(of, python);
     detach_gil(python);
+    bool restored = restore(in) && ended;
     pthread_mutex_lock(&in->lock);
     set_state_locked(in, INTERPRETER_GONE);
     pthread_mutex_unlock(&in->lock);

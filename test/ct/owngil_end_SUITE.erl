@@ -15,9 +15,13 @@ suite() ->
 all() ->
     [
         use_leaves_no_trace,
+        settings_are_back,
+        audit_hook_stays,
         exit_functions_run,
+        exit_at_the_end,
         thread_that_ends_later,
         thread_that_stays,
+        thread_of_a_destructor,
         coroutine_just_begun,
         destructor_that_reads,
         thousand_contexts,
@@ -69,16 +73,42 @@ end_per_testcase(_Case, Config) ->
 %% The same interpreter, taken again, is as it was.
 use_leaves_no_trace(_Config) ->
     Context = new(),
-    Number = interpreter(Context),
     {ok, []} = py:call(Context, ct_owngil, traces, []),
     {ok, none} = py:call(Context, ct_owngil, change_much, []),
     {ok, [_ | _]} = py:call(Context, ct_owngil, traces, []),
+    {ok, []} = call_in_next_use(Context, traces).
+
+%% What CPython keeps outside of modules.
+settings_are_back(_Config) ->
+    Context = new(),
+    {ok, Settings} = py:call(Context, ct_owngil, settings, []),
+    {ok, none} = py:call(Context, ct_owngil, change_settings, []),
+    {ok, Settings} = call_in_next_use(Context, settings).
+
+%% Ends the use, and calls a function in the next one of the same interpreter.
+call_in_next_use(Context, Function) ->
+    Number = interpreter(Context),
     ok = py_context:destroy(Context),
     ok = none_in_use(),
     #{idle_interpreters := Idle} = py:info(),
     Others = [new() || _ <- lists:seq(1, Idle)],
     [Again] = [Other || Other <- Others, interpreter(Other) =:= Number],
-    {ok, []} = py:call(Again, ct_owngil, traces, []),
+    Answer = py:call(Again, ct_owngil, Function, []),
+    _ = [ok = py_context:destroy(Other) || Other <- Others],
+    Answer.
+
+%% The next use does not get the interpreter: CPython has no way to remove the hook.
+audit_hook_stays(_Config) ->
+    Context = new(),
+    Number = interpreter(Context),
+    {ok, none} = py:call(Context, ct_owngil, add_audit_hook, []),
+    ok = py_context:destroy(Context),
+    ok = eventually(fun() -> info(contexts) =:= 0 end),
+    ok = erlpy_owngil:leave_one(),
+    ok = none_in_use(),
+    #{idle_interpreters := Idle} = py:info(),
+    Others = [new() || _ <- lists:seq(1, Idle)],
+    false = lists:member(Number, [interpreter(Other) || Other <- Others]),
     _ = [ok = py_context:destroy(Other) || Other <- Others],
     ok.
 
@@ -91,11 +121,19 @@ exit_functions_run(_Config) ->
     ok = none_in_use(),
     erlpy_ct:nothing_told(0).
 
-%% The interpreter is in use until then.
+%% SystemExit ends neither the node nor the rest.
+exit_at_the_end(_Config) ->
+    Context = new(),
+    {ok, none} = py:call(Context, ct_owngil, exit_at_the_end, [self()]),
+    {ok, Number} = call_in_next_use(Context, interpreter),
+    none = told(ran),
+    true = is_integer(Number).
+
+%% The interpreter is in use until then, also by a thread that says nothing of daemons.
 thread_that_ends_later(_Config) ->
     Context = new(),
     {ok, Buf} = py_buffer:new(),
-    {ok, none} = py:call(Context, ct_owngil, start_thread, [Buf, false]),
+    {ok, none} = py:call(Context, ct_owngil, start_thread, [Buf, none]),
     ok = py_context:destroy(Context),
     ok = eventually(fun() -> info(contexts) =:= 0 orelse in_use() > left_before() end),
     true = in_use() > left_before(),
@@ -112,6 +150,23 @@ thread_that_stays(_Config) ->
     ok = eventually(fun() -> info(contexts) =:= 0 end),
     Other = new(),
     {ok, 2} = py:eval(Other, "1 + 1"),
+    ok = py_context:destroy(Other),
+    ok = erlpy_owngil:leave_one(),
+    ok = none_in_use(),
+    true = in_use() =:= Before + 1,
+    ok = py_buffer:close(Buf).
+
+%% The last of the thread that ends the use is what it drops at its end.
+thread_of_a_destructor(_Config) ->
+    Context = new(),
+    {ok, Buf} = py_buffer:new(),
+    {ok, none} = py:call(Context, ct_owngil, leave_thread_in_context, [self(), Buf]),
+    Before = left_before(),
+    ok = py_context:destroy(Context),
+    none = told(started),
+    ok = eventually(fun() -> info(contexts) =:= 0 end),
+    Other = new(),
+    {ok, []} = py:call(Other, ct_owngil, traces, []),
     ok = py_context:destroy(Other),
     ok = erlpy_owngil:leave_one(),
     ok = none_in_use(),

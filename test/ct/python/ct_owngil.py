@@ -1,6 +1,10 @@
 """For interpreters with a GIL of their own."""
 import asyncio
 import atexit
+import codecs
+import contextvars
+import copyreg
+import gc
 import importlib
 import os
 import subprocess
@@ -128,6 +132,8 @@ def change_much():
 
     warnings.simplefilter("error")
     warnings.changed = 1
+    threading.Thread.changed = 1
+    codecs.register(lambda name: codecs.lookup("utf-8") if name == "changed" else None)
 
 
 def traces():
@@ -141,6 +147,14 @@ def traces():
         found.append("modules")
     if left:
         found.append("left")
+    if hasattr(threading.Thread, "changed"):
+        found.append("class")
+    try:
+        codecs.lookup("changed")
+    except LookupError:
+        pass
+    else:
+        found.append("codec")
     try:
         warnings.warn("this is one", UserWarning, stacklevel=1)
     except UserWarning:
@@ -148,9 +162,70 @@ def traces():
     return found
 
 
+def settings():
+    return [
+        *(str(ask()) for ask in (sys.getrecursionlimit, sys.getswitchinterval)),
+        *(str(ask()) for ask in (sys.get_int_max_str_digits, sys.getdlopenflags)),
+        *(str(ask()) for ask in (gc.isenabled, gc.get_threshold, gc.get_freeze_count)),
+        *(str(sys.monitoring.get_tool(tool)) for tool in range(6)),
+        str(sys.gettrace()),
+        str(sys.getprofile()),
+        copyreg.dispatch_table.get(erlang.PyBuffer),
+        sys.stdout.closed,
+    ]
+
+
+def change_settings():
+    def trace(*_arguments):
+        return None
+
+    sys.setrecursionlimit(77)
+    sys.setswitchinterval(1)
+    sys.set_int_max_str_digits(700)
+    sys.setdlopenflags(sys.getdlopenflags() ^ os.RTLD_GLOBAL)
+    gc.disable()
+    gc.set_threshold(1)
+    gc.freeze()
+    event = sys.monitoring.events.CALL
+    sys.monitoring.use_tool_id(1, "changed")
+    sys.monitoring.register_callback(1, event, trace)
+    copyreg.dispatch_table[erlang.PyBuffer] = "changed"
+    sys.stdout.close()
+    threading.settrace_all_threads(trace)
+    threading.setprofile_all_threads(trace)
+    sys.monitoring.set_events(1, event)
+
+
+def add_audit_hook():
+    sys.addaudithook(lambda *_arguments: None)
+
+
 def start_thread(buf, daemon):
-    """A thread that goes on until the buffer ends."""
+    """A thread that goes on until the buffer ends; daemon: none: as is the default."""
     threading.Thread(target=buf.read, daemon=daemon).start()
+
+
+def exit_at_the_end(pid):
+    """SystemExit from all that is called then."""
+
+    class Thread(threading.Thread):
+        join = sys.exit
+
+    Thread(target=tell, args=(pid, "ran"), daemon=False).start()
+    threading._register_atexit(sys.exit)
+    atexit.register(sys.exit)
+    atexit._run_exitfuncs = threading.enumerate = threading.main_thread = sys.exit
+
+
+def leave_thread_in_context(pid, buf):
+    """A destructor, run when the thread has ended, starts a daemon."""
+
+    class Starting:
+        def __del__(self, thread=threading.Thread):
+            thread(target=buf.read, daemon=True).start()
+            tell(pid, "started")
+
+    contextvars.ContextVar("starting").set(Starting())
 
 
 def at_exit(pid):
