@@ -252,14 +252,67 @@ new_interpreter(PyThreadState **python)
     return status;
 }
 
+/* An owned text when it does not load. */
+static char *
+load_extension_gil(const char *name, const char *file)
+{
+    PyObject *module = PyImport_ImportModule("erlang._interpreter");
+    PyObject *done =
+        module != NULL ? PyObject_CallMethod(module, "load_extension", "ss", name, file)
+                       : NULL;
+    char *failure = done == NULL ? interpreter_exception_gil() : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(module);
+    return failure;
+}
+
+static char *
+load_extension_in_main(const char *name, const char *file)
+{
+    PyThreadState *python = PyThreadState_New(rt->main->python);
+    if (python == NULL) {
+        return strdup("out of memory");
+    }
+    interpreter_take_gil(rt->main, python);
+    char *failure = load_extension_gil(name, file);
+    PyThreadState_Clear(python);
+    PyThreadState_DeleteCurrent();
+    return failure;
+}
+
+static PyObject *
+load_in_main(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    const char *name, *file;
+    if (!PyArg_ParseTuple(args, "ss", &name, &file)) {
+        return NULL;
+    }
+    char *failure;
+    Py_BEGIN_ALLOW_THREADS
+    failure = load_extension_in_main(name, file);
+    Py_END_ALLOW_THREADS
+    if (failure != NULL) {
+        PyErr_SetString(PyExc_ImportError, failure);
+        free(failure);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* What its end goes back to (erlang/_interpreter.py). */
 static PyObject *
 take_origin_gil(void)
 {
+    static PyMethodDef load = {"load_in_main", load_in_main, METH_VARARGS,
+                               "Create an extension module in the main interpreter."};
+    PyObject *origin = NULL;
+    PyObject *function = PyCFunction_New(&load, NULL);
     PyObject *module = PyImport_ImportModule("erlang._interpreter");
-    PyObject *origin =
-        module != NULL ? PyObject_CallMethod(module, "Origin", NULL) : NULL;
+    if (module != NULL && function != NULL) {
+        origin = PyObject_CallMethod(module, "Origin", "O", function);
+    }
     Py_XDECREF(module);
+    Py_XDECREF(function);
     return origin;
 }
 

@@ -8,9 +8,11 @@ The code of the use may have replaced anything: what is needed here is kept from
 """
 
 import _codecs
+import _imp
 import atexit
 import codecs
 import gc
+import importlib
 import os
 import posix
 import sys
@@ -55,10 +57,41 @@ def _add_audit_hook(hook, /, _add=sys.addaudithook):
     _add(hook)
 
 
-class Origin:
-    """What an interpreter has when it is made."""
+def load_extension(name, file):
+    """Create an extension module, which is known to CPython then; in the main interpreter."""
+    if name not in sys.modules:
+        if file == "built-in":
+            spec = importlib._bootstrap.BuiltinImporter.find_spec(name)
+        else:
+            spec = importlib._bootstrap_external.spec_from_file_location(name, file)
+        importlib._bootstrap.module_from_spec(spec)
 
-    def __init__(self):
+
+def _after_main(load_in_main, create):
+    """CPython 3.12 learns that a module does not support this by running its code.
+
+    That spoils what the C code has for other interpreters, unless the main one has loaded
+    it before; later versions see to that.
+    """
+
+    def create_module(spec, *file):
+        if spec.origin is not None:
+            load_in_main(spec.name, spec.origin)
+        return create(spec, *file)
+
+    return create_module
+
+
+class Origin:
+    """What an interpreter has when it is made.
+
+    load_in_main: load_extension() in the main interpreter.
+    """
+
+    def __init__(self, load_in_main):
+        if sys.version_info < (3, 13):
+            _imp.create_dynamic = _after_main(load_in_main, _imp.create_dynamic)
+            _imp.create_builtin = _after_main(load_in_main, _imp.create_builtin)
         os.register_at_fork = posix.register_at_fork = _register_at_fork
         codecs.register = _codecs.register = _register_codec
         sys.addaudithook = _add_audit_hook

@@ -26,6 +26,7 @@ all() ->
         destructor_that_reads,
         thousand_contexts,
         contexts_at_once,
+        extension_that_does_not_load,
         stop_with_blocked_ones,
         {group, pool}
     ].
@@ -255,6 +256,28 @@ use_in_turn(Left) ->
     {ok, 3500} = py:call(Context, ct_owngil, compute, [1000]),
     use(Context),
     use_in_turn(Left - 1).
+
+%% In CPython 3.12 decimal is in Python here, and the main interpreter has that in C.
+extension_that_does_not_load(_Config) ->
+    Cube = "str(__import__('decimal').Decimal('1.5') ** 3)",
+    Callers = [
+        caller(fun() ->
+            _ = [
+                begin
+                    Context = new_plain(),
+                    {ok, <<"3.375">>} = py:eval(Context, Cube),
+                    ok = py_context:destroy(Context)
+                end
+             || _ <- lists:seq(1, 15)
+            ],
+            ok
+        end)
+     || _ <- lists:seq(1, 4)
+    ],
+    _ = [ok = answer_of(Caller) || Caller <- Callers],
+    {ok, <<"3.375">>} = py:eval(Cube),
+    {ok, true} = py:eval("hasattr(__import__('_decimal'), '__spec__')"),
+    ok.
 
 stop_with_blocked_ones(_Config) ->
     {ok, Buf} = py_buffer:new(),
