@@ -184,7 +184,7 @@ coroutine_just_begun(_Config) ->
             ok = py_context:destroy(Context),
             _ = py:await(Ref, ?WITHIN)
         end
-     || _ <- lists:seq(1, 100)
+     || _ <- lists:seq(1, 20)
     ],
     ok.
 
@@ -309,7 +309,7 @@ pool_is_spread(_Config) ->
 pool_goes_on_beside_held_gil(_Config) ->
     Ref = py:spawn_call(ct_owngil, held_for_good, [self()]),
     _ = told(running),
-    _ = [{ok, N} = py:eval("n", #{n => N}) || N <- lists:seq(1, 100)],
+    _ = [{ok, N} = py:eval("n", #{n => N}) || N <- lists:seq(1, 10)],
     {error, timeout} = py:await(Ref, 0),
     {ok, true} = py:await(Ref, 60000).
 

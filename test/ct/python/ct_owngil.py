@@ -34,7 +34,7 @@ def interpreter():
 def held_for_good(pid):
     """One call of C code, of some seconds, that nothing reaches."""
     tell(pid, "running", interpreter())
-    return sum(range(200_000_000)) > 0
+    return sum(range(400_000_000)) > 0
 
 
 def spin(pid):
