@@ -571,7 +571,7 @@ exit_of(Fun) ->
 
 bad_arguments(_Config) ->
     M = py_reactor_context,
-    [badarg(M, start_link, [1, Mode, #{}], 2) || Mode <- [owngil, <<"auto">>, 1]],
+    [badarg(M, start_link, [1, Mode, #{}], 2) || Mode <- [threads, <<"auto">>, 1]],
     [badarg(M, start_link, [1, auto, Options], 3)
      || Options <- [#{max_connections => 0}, #{max_connections => infinity}, #{setup_code => a},
                     #{app_module => "x"}, #{app_callable => x}, #{name => undefined}, #{name => 1},
