@@ -14,3 +14,8 @@ def consume(buf):
     while data := buf.read(65536):
         count += len(data)
     return count
+
+
+def count_lines(buf):
+    """How many bytes came, by lines."""
+    return sum(map(len, buf))
