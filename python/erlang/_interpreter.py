@@ -25,7 +25,7 @@ _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # Py_TPFLAGS_...
 _run_exit_functions = atexit._run_exitfuncs
 _all_threads = threading.enumerate
 _join = threading.Thread.join
-_monitoring = sys.monitoring
+_monitoring = getattr(sys, "monitoring", None)  # from 3.12 on, as all this
 _unregister_codec = codecs.unregister
 
 _SETTINGS = (
