@@ -417,7 +417,9 @@ executor_close(executor *ex, executor_ending how, ERL_NIF_TERM reason,
     }
     if (aborted) {
         cancel_all_running(ex, reason, caller_env);
-        event_loops_end(ex->in, LOOPS_OF_OWN);
+    }
+    if (aborted && ex->in->own) {
+        event_loops_end(ex->in, false);
     }
     nif_env_leave(before);
 }

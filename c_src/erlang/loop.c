@@ -383,11 +383,8 @@ end_loop(event_loop *loop, bool drain)
 }
 
 void
-event_loops_end(interpreter *in, unsigned flags)
+event_loops_end(interpreter *in, bool drain)
 {
-    if (!in->own && (flags & LOOPS_OF_OWN) != 0) {
-        return;
-    }
     pthread_mutex_lock(&rt->loops_lock);
     event_loop *loop = in->loops;
     in->loops = NULL;
@@ -395,7 +392,7 @@ event_loops_end(interpreter *in, unsigned flags)
     pthread_mutex_unlock(&rt->loops_lock);
     while (loop != NULL) {
         event_loop *next = loop->next;
-        end_loop(loop, (flags & LOOPS_DRAIN) != 0);
+        end_loop(loop, drain);
         loop = next;
     }
 }

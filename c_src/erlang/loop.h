@@ -67,14 +67,9 @@ void event_loops_open(unsigned count, bool uvloop);
 /* None may. */
 void event_loops_close(void);
 
-enum {
-    LOOPS_OF_OWN = 1, /* none, if it is the main interpreter */
-    LOOPS_DRAIN = 2   /* their calls go on to their end */
-};
-
-/* Those of this interpreter end, once their calls have; without LOOPS_DRAIN those must
- * have been cancelled. */
-void event_loops_end(interpreter *in, unsigned flags);
+/* Those of this interpreter end, once their calls have: with `drain` those go on to
+ * their end, without it they must have been cancelled. */
+void event_loops_end(interpreter *in, bool drain);
 
 /* Threads, also of those that a stop has left behind. */
 unsigned event_loops_running(void);

@@ -434,7 +434,7 @@ runtime_stop(ErlNifEnv *caller_env)
         free(entry);
     }
     executor_abandon_tasks(nif_am.am_stopped, caller_env);
-    event_loops_end(rt->main, 0);
+    event_loops_end(rt->main, false);
     count_thread(caller_env, epoch, -1);
 }
 

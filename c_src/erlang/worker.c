@@ -372,8 +372,8 @@ serve(worker *w)
     pthread_setspecific(rt->worker_key, NULL);
     take_gil(w);
     runner_free_gil(w->run);
-    if (is_last_to_go(w)) {
-        event_loops_end(w->ex->in, LOOPS_OF_OWN | LOOPS_DRAIN);
+    if (w->ex->in->own && is_last_to_go(w)) {
+        event_loops_end(w->ex->in, true);
     }
     interpreter_leave_gil(w->ex->in, w->python);
 }
