@@ -21,10 +21,10 @@ new(_Mode) ->
 told({error, not_started}) -> erlpy_error:not_started();
 told(Answer) -> Answer.
 
-%% It is there now, or is ended.
+%% It is there now, or is ended: code may hold the GIL for ever that making it needs.
 -spec when_ready(py_context:context()) -> {ok, py_context:context()} | {error, py:reason()}.
 when_ready(Context) ->
-    case py_wait:call(Context, {eval, <<"None">>, #{}}, infinity) of
+    case py_wait:call(Context, {eval, <<"None">>, #{}}, erlpy_runtime:start_timeout_ms()) of
         {ok, none} ->
             {ok, Context};
         {error, _} = Error ->

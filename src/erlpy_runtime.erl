@@ -8,7 +8,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, start_contexts/2, stop_contexts/0, contexts/0]).
--export([default_contexts/0]).
+-export([default_contexts/0, start_timeout_ms/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(CONTEXTS, {erlpy, contexts}).
@@ -20,9 +20,9 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% The contexts that are running, started first if there are none.
-%% Their interpreters may still be on their way.
+%% Interpreters of those that are `started' may still be on their way.
 -spec start_contexts(pos_integer(), py_context:mode()) ->
-    {ok, [py_context:context()]} | {error, py:reason()}.
+    {started | running, [py_context:context()]} | {error, py:reason()}.
 start_contexts(Count, Mode) ->
     call({start_contexts, Count, Mode}).
 
@@ -160,12 +160,12 @@ ensure_contexts({}, Count, Mode) ->
     case new_contexts(Count, Mode, []) of
         {ok, Contexts} ->
             persistent_term:put(?CONTEXTS, list_to_tuple(Contexts)),
-            {ok, Contexts};
+            {started, Contexts};
         {error, _} = Error ->
             Error
     end;
 ensure_contexts(Running, _Count, _Mode) ->
-    {ok, tuple_to_list(Running)}.
+    {running, tuple_to_list(Running)}.
 
 new_contexts(0, _Mode, Contexts) ->
     {ok, lists:reverse(Contexts)};
@@ -195,6 +195,7 @@ max_threads() ->
     end.
 
 %% Code of an earlier run may hold the GIL and never give it up.
+-spec start_timeout_ms() -> pos_integer().
 start_timeout_ms() ->
     case application:get_env(erlpy, start_timeout_ms, 30000) of
         Timeout when is_integer(Timeout), Timeout > 0, Timeout =< 16#FFFFFFFF -> Timeout;
@@ -211,16 +212,10 @@ event_loops() ->
 own_pools() ->
     case application:get_env(erlpy, pool, shared) of
         shared -> 0;
-        owngil -> has_owngil(min(erlang:system_info(schedulers_online), 256));
-        {owngil, N} when is_integer(N), N > 0, N =< 256 -> has_owngil(N);
+        owngil -> min(erlang:system_info(schedulers_online), 256);
+        {owngil, N} when is_integer(N), N > 0, N =< 256 -> N;
         Other -> error({bad_setting, pool, Other})
     end.
-
-has_owngil(Count) ->
-    [Major, Minor | _] = binary:split(py_nif:version(), <<".">>, [global]),
-    {binary_to_integer(Major), binary_to_integer(Minor)} >= {3, 12} orelse
-        error({bad_setting, pool, {owngil, erlpy_error:no_owngil()}}),
-    Count.
 
 event_loop() ->
     case application:get_env(erlpy, event_loop, asyncio) of

@@ -425,9 +425,9 @@ start_contexts(Options) when is_map(Options) ->
         #{count := Given} -> Given;
         #{} -> erlpy_runtime:default_contexts()
     end,
-    when_ready(erlpy_runtime:start_contexts(Count, maps:get(mode, Options, worker)));
+    contexts_of(Count, maps:get(mode, Options, worker));
 start_contexts(Count) when ?IS_CONTEXT_COUNT(Count) ->
-    erlpy_runtime:start_contexts(Count, worker);
+    contexts_of(Count, worker);
 start_contexts(Count) ->
     badarg({start_contexts, [Count]}, Count, "not a number of contexts from 1 to 4096").
 
@@ -435,17 +435,22 @@ judge_contexts(count, Count) -> ?IS_CONTEXT_COUNT(Count);
 judge_contexts(mode, Mode) -> erlpy_context:is_mode(Mode);
 judge_contexts(_Name, _Value) -> unknown.
 
-when_ready({ok, Contexts} = Answer) ->
+contexts_of(Count, Mode) ->
+    case erlpy_runtime:start_contexts(Count, Mode) of
+        {started, Contexts} when Mode =:= owngil -> when_ready(Contexts);
+        {error, _} = Error -> Error;
+        {_, Contexts} -> {ok, Contexts}
+    end.
+
+when_ready(Contexts) ->
     Results = [erlpy_context:when_ready(Context) || Context <- Contexts],
     case [Error || {error, _} = Error <- Results] of
         [] ->
-            Answer;
+            {ok, Contexts};
         [Error | _] ->
             ok = stop_contexts(),
             Error
-    end;
-when_ready({error, _} = Error) ->
-    Error.
+    end.
 
 %% @doc Ends them.  Their pending calls answer `{error, destroyed}'.
 -spec stop_contexts() -> ok.

@@ -350,7 +350,8 @@ char *
 interpreter_make_realm(realm **made)
 {
     *made = NULL;
-    return strdup("interpreters with a GIL of their own need CPython 3.12 or later");
+    return strdup("interpreters with a GIL of their own need CPython 3.12 or later; "
+                  "this is " PY_VERSION);
 }
 
 #endif

@@ -93,7 +93,7 @@ older_python(Config) ->
             ok = application:stop(erlpy),
             ok = application:set_env(erlpy, pool, owngil),
             {error, Reason} = application:start(erlpy),
-            true = string:find(io_lib:format("~tp", [Reason]), "needs CPython 3.12") =/= nomatch,
+            true = string:find(io_lib:format("~tp", [Reason]), "need CPython 3.12") =/= nomatch,
             erlpy_ct:start(Config, [{contexts, 2}])
     end.
 
@@ -399,6 +399,13 @@ contexts_of_the_application(_Config) ->
     {ok, Contexts} = py:start_contexts(#{count => 3, mode => owngil}),
     3 = length(lists:usort([interpreter(Context) || Context <- Contexts])),
     true = lists:member(py:context(), Contexts),
+    %% Those that run are not waited for.
+    {ok, Buf} = py_buffer:new(),
+    Ref = py:spawn_call(hd(Contexts), ct_owngil, read_told, [self(), Buf]),
+    _ = told(running),
+    {ok, Contexts} = py:start_contexts(#{mode => owngil}),
+    ok = py_buffer:close(Buf),
+    {ok, <<>>} = py:await(Ref, ?WITHIN),
     ok = py:stop_contexts().
 
 reactor(_Config) ->
