@@ -32,3 +32,14 @@ def output_of(*command, **options):
     if process.returncode != 0:
         raise Failure(f"{output}exit status {process.returncode}")
     return output
+
+
+def passed(what, check, *args):
+    """Runs the check, says what came of it, and answers whether it was good."""
+    try:
+        check(*args)
+    except Failure as failure:
+        print(f"FAILED   {what}\n{failure}", flush=True)
+        return False
+    print(f"ok       {what}", flush=True)
+    return True

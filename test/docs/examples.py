@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 
-from command import Failure, output_of
+from command import Failure, output_of, passed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: The interpreter of the system, for which Debian has mypy.
@@ -167,16 +167,6 @@ def check_types(*sources):
         *("--cache-dir", str(ROOT / "_build/mypy"), *map(str, sources)),
         env={**os.environ, "MYPYPATH": str(ROOT / "python")},
     )
-
-
-def passed(what, check, *args):
-    try:
-        check(*args)
-    except Failure as failure:
-        print(f"FAILED   {what}\n{failure}", flush=True)
-        return False
-    print(f"ok       {what}", flush=True)
-    return True
 
 
 def main():

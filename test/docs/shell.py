@@ -8,7 +8,7 @@ import pathlib
 import sys
 import tempfile
 
-from command import Failure, output_of
+from command import Failure, output_of, passed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EBIN = ROOT / "_build/default/lib/erlpy/ebin"
@@ -79,16 +79,6 @@ def judge_names():
             raise Failure(f"{name} is not among the {count} names")
     if len(wrong) != count:
         raise Failure(f"{count} names, {len(wrong)} missed")
-
-
-def passed(what, test, *args):
-    try:
-        test(*args)
-    except Failure as failure:
-        print(f"FAILED   {what}\n{failure}", flush=True)
-        return False
-    print(f"ok       {what}", flush=True)
-    return True
 
 
 def main():
