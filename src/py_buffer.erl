@@ -63,8 +63,9 @@
 %% A part of a larger binary keeps all of that alive: copied when it is at most this large
 %% and under half of it.
 -define(MAX_COPIED_PART, 16384).
-%% So much of a list is turned into binaries at a time.
--define(PART_ELEMENTS, 1024).
+%% Of a longer list so many binaries and bytes are taken at a time.
+-define(PART_LEAVES, 1024).
+-define(PART_BYTES, 65536).
 %% Smaller binaries are copied in any case (ADOPT_MIN_BYTES in c_src/erlang/write.c).
 -define(MIN_ADOPTED, 2048).
 %% How much of a reason is printed, for a reader to whom it cannot be converted.
@@ -307,23 +308,44 @@ bytes(Data, _Buffer, _Timeout) when is_binary(Data) ->
     end;
 bytes(Data, Buffer, Timeout) ->
     try
-        [compact(Binary) || Binary <- binaries(Data, [])]
+        [compact(Binary) || Binary <- binaries(Data)]
     catch
         error:badarg ->
             Args = [Buffer, Data | [Timeout || Timeout =/= none]],
             erlpy_error:badarg_at(?MODULE, {write, Args}, 2, erlpy_error:not_iodata(Data))
     end.
 
-%% A long list in parts: erlang:iolist_to_iovec/1 does not yield on its way.
-binaries(Data, Before) ->
-    case split(Data, ?PART_ELEMENTS, []) of
-        short -> lists:append(lists:reverse(Before, [erlang:iolist_to_iovec(Data)]));
-        {Part, Rest} -> binaries(Rest, [erlang:iolist_to_iovec(Part) | Before])
+%% A long list in parts: erlang:iolist_to_iovec/1 does not yield on its way, and copies
+%% what is small.
+binaries(Data) ->
+    case is_short(Data, ?PART_LEAVES) andalso iolist_size(Data) =< ?PART_BYTES of
+        true -> erlang:iolist_to_iovec(Data);
+        false -> parts(Data, [], ?PART_LEAVES, [], [])
     end.
 
-split([_ | _] = Rest, 0, Part) -> {lists:reverse(Part), Rest};
-split([Element | Rest], Left, Part) -> split(Rest, Left - 1, [Element | Part]);
-split(_End, _Left, _Part) -> short.
+is_short([_ | _], 0) -> false;
+is_short([_ | Rest], Left) -> is_short(Rest, Left - 1);
+is_short(_End, _Left) -> true.
+
+%% `Outer' are the rests of the lists that this one is in, the innermost first; `Part' has
+%% binaries and bytes, the last first.
+parts(Data, Outer, 0, Part, Done) ->
+    parts(Data, Outer, ?PART_LEAVES, [], [iovec(Part) | Done]);
+parts([List | Rest], Outer, Left, Part, Done) when is_list(List) ->
+    parts(List, [Rest | Outer], Left, Part, Done);
+parts([Leaf | Rest], Outer, Left, Part, Done) ->
+    parts(Rest, Outer, Left - 1, [Leaf | Part], Done);
+parts([], [Rest | Outer], Left, Part, Done) ->
+    parts(Rest, Outer, Left, Part, Done);
+parts([], [], _Left, Part, Done) ->
+    lists:append(lists:reverse(Done, [iovec(Part)]));
+parts(End, Outer, Left, Part, Done) when is_binary(End) ->
+    parts([], Outer, Left - 1, [End | Part], Done);
+parts(_End, _Outer, _Left, _Part, _Done) ->
+    error(badarg).
+
+iovec(Part) ->
+    erlang:iolist_to_iovec(lists:reverse(Part)).
 
 compact(Binary) when byte_size(Binary) < ?MIN_ADOPTED ->
     Binary;

@@ -23,6 +23,7 @@ all() ->
         write_one_large_binary,
         write_a_list_of_binaries,
         write_many_small_pieces,
+        write_one_nested_list,
         write_copied,
         write_copied_list,
         read_while_writing,
@@ -79,6 +80,7 @@ everything_in_a_python_loop(Config) -> there(run_everything_in_a_python_loop, Co
 write_one_large_binary(Config) -> there(run_write_one_large_binary, Config).
 write_a_list_of_binaries(Config) -> there(run_write_a_list_of_binaries, Config).
 write_many_small_pieces(Config) -> there(run_write_many_small_pieces, Config).
+write_one_nested_list(Config) -> there(run_write_one_nested_list, Config).
 write_copied(Config) -> there(run_write_copied, Config).
 write_copied_list(Config) -> there(run_write_copied_list, Config).
 read_while_writing(Config) -> there(run_read_while_writing, Config).
@@ -162,6 +164,19 @@ run_write_many_small_pieces(_Config) ->
     Sixteen = lists:foldl(fun(_, In) -> [In, Piece] end, [], lists:seq(1, 16)),
     Deep = lists:foldl(fun(_, In) -> [Sixteen | In] end, [], lists:seq(1, ?LARGE div 2048)),
     large_write(#{}, fun() -> Deep end).
+
+%% Of one element; with improper ends, bytes and empty lists the same bytes arrive.
+run_write_one_nested_list(_Config) ->
+    Piece = binary:copy(<<"x">>, 128),
+    Nested = fun(Count) -> [[lists:duplicate(Count, [[Piece], [] | Piece])]] end,
+    Mixed = [$a, [[] | <<"b">>], Nested(4096), <<>>, [[[$c]] | <<"end">>]],
+    {ok, Small} = py_buffer:new(),
+    ok = py_buffer:write(Small, Mixed),
+    ok = py_buffer:close(Small),
+    Bytes = iolist_to_binary(Mixed),
+    {ok, Bytes} = py:eval("b.read()", #{b => Small}),
+    Large = Nested(?LARGE div 256),
+    large_write(#{}, fun() -> Large end).
 
 run_write_copied(_Config) ->
     Data = binary:copy(<<"0123456789abcdef">>, ?LARGE div 16),
