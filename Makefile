@@ -85,7 +85,7 @@ docs:
 	+@$(MAKE) --no-print-directory extension PYTHON=$(DEBIAN_PYTHON) OUT=_build/docs
 	@docs/site/build $(DEBIAN_PYTHON)
 
-# PARTS="..." runs those whose names begin so.
+# PARTS="..." runs those with this in their names (PARTS=trixie).
 test-matrix:
 	@tools/install matrix
 	+@$(MAKE) --no-print-directory all

@@ -3,7 +3,7 @@
 On this machine's OTP: each CPython of `pythons.VERSIONS` and each free-threaded build that
 is found, and the system's own.  Then in a Debian of each of DEBIANS, which brings another
 OTP and another Python.  `python tools/matrix.py NAME...` runs the parts of these names, or
-that begin so.  What is missing is named.  Exits with 1 when a part failed.
+with these in theirs.  What is missing is named.  Exits with 1 when a part failed.
 """
 import os
 import shutil

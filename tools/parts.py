@@ -302,15 +302,20 @@ def run(everything, together=()):
 
 
 def chosen(everything):
-    """Those of these names; a name that is no part's stands for all that begin with it."""
+    """Those of these names; a name that is no part's stands for all that have it in theirs."""
     names = {part.name for part in everything}
+    wanted = sys.argv[1:]
+    for name in wanted:
+        if not any(name in part for part in names):
+            there = ", ".join(part.name for part in everything)
+            sys.exit(f"error: {name!r} is in the name of no part; there are: {there}")
     return [
         part
         for part in everything
-        if not sys.argv[1:]
+        if not wanted
         or any(
-            part.name == name or (name not in names and part.name.startswith(name))
-            for name in sys.argv[1:]
+            part.name == name or (name not in names and name in part.name)
+            for name in wanted
         )
     ]
 

@@ -1,6 +1,6 @@
 """Runs every test of the project, one part after the other, whatever fails.
 
-`python tools/test.py NAME...` runs the parts of these names, or that begin so.  Exits
+`python tools/test.py NAME...` runs the parts of these names, or with these in theirs.  Exits
 with 1 when one failed.
 """
 import os
