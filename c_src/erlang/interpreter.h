@@ -109,8 +109,8 @@ PyThreadState *interpreter_enter(interpreter *in);
 /* By a user, for a thread that it starts: it counts as a user from here on, so that the
  * interpreter does not end before it has come.  -1: it could not be started. */
 void interpreter_reserve(interpreter *in, int change);
-/* That thread's interpreter_enter().  NULL: no memory. */
-PyThreadState *interpreter_enter_reserved(interpreter *in);
+/* For that thread, by it, which is to take the GIL then.  NULL: no memory. */
+PyThreadState *interpreter_new_thread(interpreter *in);
 /* The contrary, for good.  The last user of one with a GIL of its own ends it. */
 void interpreter_leave_gil(interpreter *in, PyThreadState *python);
 /* Takes the GIL again for a user who has given it up. */

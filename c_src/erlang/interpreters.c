@@ -204,9 +204,9 @@ interpreter_reserve(interpreter *in, int change)
 }
 
 PyThreadState *
-interpreter_enter_reserved(interpreter *in)
+interpreter_new_thread(interpreter *in)
 {
-    return attach(in);
+    return PyThreadState_New(in->python);
 }
 
 /* ---- Visitors ---- */

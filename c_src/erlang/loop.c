@@ -191,45 +191,64 @@ event_loop_set_python(event_loop *loop, PyObject *python)
     pthread_mutex_unlock(&rt->loops_lock);
 }
 
-/* Workers may still bring calls that were assigned before. */
+/* With the exception that is set.  Workers may still bring calls that were assigned
+ * before. */
 static void
-fail_calls_gil(event_loop *loop, PyObject *exception)
+fail_calls_gil(event_loop *loop)
 {
+    PyObject *exception = failure_take_gil();
     event_loop_fail(loop);
-    for (;;) {
-        event_loop_fail_due_gil(loop, exception);
-        if (event_loop_is_ending(loop, true)) {
-            return;
-        }
+    event_loop_fail_due_gil(loop, exception);
+    while (!event_loop_is_ending(loop, true)) {
         struct pollfd news = {.fd = loop->notifier.read_fd, .events = POLLIN};
         Py_BEGIN_ALLOW_THREADS
         poll(&news, 1, -1);
         Py_END_ALLOW_THREADS
+        event_loop_fail_due_gil(loop, exception);
     }
+    Py_XDECREF(exception);
 }
 
-static void *
-loop_main(void *arg)
+static void
+serve(event_loop *loop, PyThreadState *python)
 {
-    event_loop *loop = arg;
-    pthread_setspecific(rt->loop_key, loop);
-    runtime_name_thread("erlpy_loop");
-    PyThreadState *python = interpreter_enter_reserved(loop->in);
+    interpreter_take_gil(loop->in, python);
     loop->run = runner_new_gil(false);
     if (loop->run == NULL) {
         PyErr_NoMemory();
     }
     if (loop->run == NULL || !event_loop_serve_gil(loop)) {
-        PyObject *exception = failure_take_gil();
-        fail_calls_gil(loop, exception);
-        Py_XDECREF(exception);
+        fail_calls_gil(loop);
     }
     runner_free_gil(loop->run);
     interpreter_leave_gil(loop->in, python);
+}
+
+/* Whether there is a thread that serves; of the starter, until `known`. */
+typedef struct birth {
+    event_loop *loop;
+    bool serves;
+    platform_event known;
+} birth;
+
+/* Takes the thread's reference, if it serves. */
+static void *
+loop_main(void *arg)
+{
+    birth *of = arg;
+    event_loop *loop = of->loop;
     uint64_t epoch = loop->epoch;
-    pthread_setspecific(rt->loop_key, NULL);
-    event_loop_release(loop);
-    count_thread(-1);
+    runtime_name_thread("erlpy_loop");
+    PyThreadState *python = interpreter_new_thread(loop->in);
+    of->serves = python != NULL;
+    platform_event_set(&of->known);
+    if (python != NULL) {
+        pthread_setspecific(rt->loop_key, loop);
+        serve(loop, python);
+        pthread_setspecific(rt->loop_key, NULL);
+        event_loop_release(loop);
+        count_thread(-1);
+    }
     runtime_thread_ended(epoch);
     return NULL;
 }
@@ -276,26 +295,58 @@ new_loop(interpreter *in, unsigned slot)
     return loop;
 }
 
+/* It takes jobs before its thread is there, which is not waited for with a lock. */
 static event_loop *
-start_loop_locked(interpreter *in, unsigned slot)
+add_loop_locked(interpreter *in, unsigned slot)
 {
     event_loop *loop = new_loop(in, slot);
-    if (loop == NULL) {
-        return NULL;
+    if (loop != NULL) {
+        loop->next = in->loops;
+        in->loops = loop;
+        rt->loop_threads++;
+        loop->epoch = runtime_thread_started();
     }
-    loop->epoch = runtime_thread_started();
-    interpreter_reserve(in, 1);
-    if (!runtime_spawn_thread(loop_main, loop)) {
-        interpreter_reserve(in, -1);
-        runtime_thread_ended(loop->epoch);
-        event_loop_release(loop);
-        event_loop_release(loop);
-        return NULL;
-    }
-    loop->next = in->loops;
-    in->loops = loop;
-    rt->loop_threads++;
     return loop;
+}
+
+static void
+set_not_started(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "no event loop could be started");
+}
+
+static bool
+start_thread_gil(event_loop *loop)
+{
+    birth of = {.loop = loop};
+    platform_event_init(&of.known);
+    interpreter_reserve(loop->in, 1);
+    bool started;
+    Py_BEGIN_ALLOW_THREADS
+    started = runtime_spawn_thread(loop_main, &of);
+    if (started) {
+        platform_event_wait(&of.known, INT64_MAX, 0, false);
+    } else {
+        runtime_thread_ended(loop->epoch);
+    }
+    Py_END_ALLOW_THREADS
+    platform_event_destroy(&of.known);
+    if (!of.serves) {
+        interpreter_reserve(loop->in, -1);
+    }
+    return of.serves;
+}
+
+/* In place of a thread: others may have brought calls already. */
+static void
+give_up_gil(event_loop *loop)
+{
+    loop->run = runner_new_gil(false);
+    set_not_started();
+    fail_calls_gil(loop);
+    runner_free_gil(loop->run);
+    event_loop_release(loop);
+    count_thread(-1);
 }
 
 /* ---- Who gets which call ---- */
@@ -330,8 +381,9 @@ find_unblocked_locked(interpreter *in)
     return loop;
 }
 
+/* `added`: its thread is to be started. */
 static event_loop *
-pick_locked(interpreter *in, const job *j, PyObject *python)
+pick_locked(interpreter *in, const job *j, PyObject *python, bool *added)
 {
     event_loop *loop = python != NULL ? find_python_locked(in, python) : NULL;
     if (loop != NULL) {
@@ -339,22 +391,35 @@ pick_locked(interpreter *in, const job *j, PyObject *python)
     }
     unsigned slot = in->next_loop++ % rt->loop_count;
     loop = find_slot_locked(in, slot);
+    if (loop != NULL && j->chain != NULL && atomic_load(&loop->blocked) > 0) {
+        loop = find_unblocked_locked(in);
+        slot = LOOP_EXTRA;
+    }
     if (loop == NULL) {
-        return start_loop_locked(in, slot);
+        loop = add_loop_locked(in, slot);
+        *added = loop != NULL;
     }
-    if (j->chain == NULL || atomic_load(&loop->blocked) == 0) {
-        return loop;
+    return loop;
+}
+
+static bool
+start_gil(event_loop *loop)
+{
+    if (start_thread_gil(loop)) {
+        return true;
     }
-    loop = find_unblocked_locked(in);
-    return loop != NULL ? loop : start_loop_locked(in, LOOP_EXTRA);
+    event_loop_call_ended(loop);
+    give_up_gil(loop);
+    return false;
 }
 
 event_loop *
-event_loop_pick_gil(interpreter *in, const job *j, PyObject *python, bool *failed)
+event_loop_pick_gil(interpreter *in, const job *j, PyObject *python)
 {
+    bool added = false;
     pthread_mutex_lock(&rt->loops_lock);
     bool open = rt->loop_count > 0;
-    event_loop *loop = open ? pick_locked(in, j, python) : NULL;
+    event_loop *loop = open ? pick_locked(in, j, python, &added) : NULL;
     if (loop != NULL) {
         event_loop_share(loop);
         pthread_mutex_lock(&loop->lock);
@@ -362,7 +427,12 @@ event_loop_pick_gil(interpreter *in, const job *j, PyObject *python, bool *faile
         pthread_mutex_unlock(&loop->lock);
     }
     pthread_mutex_unlock(&rt->loops_lock);
-    *failed = open && loop == NULL;
+    if (added && !start_gil(loop)) {
+        loop = NULL;
+    }
+    if (open && loop == NULL) {
+        set_not_started();
+    }
     return loop;
 }
 

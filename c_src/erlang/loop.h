@@ -15,7 +15,7 @@
  *
  *   TAKING --stop--> ENDING --its calls, which are cancelled, have ended--> over
  *      |`--its interpreter is to end--> DRAINING --its calls have ended--> ENDING
- *      `--asyncio fails--> FAILED --its calls have been told the exception--> over
+ *      `--asyncio, or its start, fails--> FAILED --its calls have been told--> over
  *
  * `calls` counts those that were assigned to the loop and have not ended, also while
  * their worker still has them: so it does not go before they have come.
@@ -96,9 +96,8 @@ void event_loop_fail(event_loop *loop);
 
 /* The loop of this interpreter for a call: that of the future which it has answered
  * (Python's loop), or NULL: any.  Shared, and counts the call.  NULL: the application
- * stops; or with *failed: none could be started. */
-event_loop *event_loop_pick_gil(interpreter *in, const job *j, PyObject *python,
-                                bool *failed);
+ * stops; or with an exception set: none could be started. */
+event_loop *event_loop_pick_gil(interpreter *in, const job *j, PyObject *python);
 
 /* ---- The calling thread, if it is a loop's ------------------------------------- */
 

@@ -114,6 +114,16 @@ call_reply(PyObject *self, PyObject *result)
     Py_RETURN_NONE;
 }
 
+static void
+fail_call(PyObject *self, PyObject *exception)
+{
+    Py_INCREF(self);
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), Py_NewRef(exception),
+                  PyException_GetTraceback(exception));
+    end_call((loop_call *)self, NULL);
+    Py_DECREF(self);
+}
+
 static PyObject *
 call_fail(PyObject *self, PyObject *exception)
 {
@@ -121,11 +131,7 @@ call_fail(PyObject *self, PyObject *exception)
         PyErr_SetString(PyExc_TypeError, "fail() needs an exception");
         return NULL;
     }
-    Py_INCREF(self);
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), Py_NewRef(exception),
-                  PyException_GetTraceback(exception));
-    end_call((loop_call *)self, NULL);
-    Py_DECREF(self);
+    fail_call(self, exception);
     Py_RETURN_NONE;
 }
 
@@ -229,14 +235,10 @@ loop_of_future(PyObject *awaitable)
 bool
 event_loop_take_gil(job *j, PyObject *awaitable, bool own_context)
 {
-    bool failed;
     PyObject *python = loop_of_future(awaitable);
-    event_loop *loop = event_loop_pick_gil(j->on->ex->in, j, python, &failed);
+    event_loop *loop = event_loop_pick_gil(j->on->ex->in, j, python);
     Py_XDECREF(python);
     if (loop == NULL) {
-        if (failed) {
-            PyErr_SetString(PyExc_RuntimeError, "no event loop could be started");
-        }
         return false;
     }
     loop_call *call = new_call(j, awaitable, own_context);
@@ -484,11 +486,9 @@ event_loop_fail_due_gil(event_loop *loop, PyObject *exception)
     job *due;
     event_loop_collect(loop);
     while ((due = event_loop_next_due(loop)) != NULL) {
-        PyObject *call = Py_XNewRef(due->call);
-        PyObject *done =
-            call != NULL ? PyObject_CallMethod(call, "fail", "O", exception) : NULL;
-        Py_XDECREF(done);
-        Py_XDECREF(call);
+        if (due->call != NULL) {
+            fail_call(due->call, exception);
+        }
         job_release(due);
     }
 }

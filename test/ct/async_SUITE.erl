@@ -42,6 +42,7 @@ groups() ->
             uvloop_that_is_not_there,
             uvloop_when_asked_for,
             loop_that_breaks,
+            loop_without_memory,
             wrong_settings
         ]},
         {asyncio, [], [
@@ -342,6 +343,30 @@ loop_that_breaks(_Config) ->
     ok = eventually(fun() -> loop_threads() =:= 1 end),
     %% An answer is sent just before its task ends.
     ok = eventually(fun() -> info(tasks) =:= 0 end).
+
+%% The calls that were given to it fail, the next one has another loop, and the stop waits
+%% for no thread.
+loop_without_memory(Config) ->
+    os:getenv("ERLPY_SANITIZER") =:= false orelse
+        throw({skip, "a sanitiser wants to be loaded first"}),
+    Source = filename:join(?config(data_dir, Config), "no_thread_state.c"),
+    Library = filename:join(?config(priv_dir, Config), "no_thread_state.so"),
+    "" = os:cmd(lists:join(" ", ["cc -shared -fPIC -o", Library, Source, "2>&1"])),
+    {Peer, _} = erlpy_ct:peer(?FUNCTION_NAME, #{env => [{"LD_PRELOAD", Library}]}),
+    ok = peer:call(Peer, erlpy_ct, start, [Config, [{event_loops, 1}]]),
+    Calls = [{ct_async, answer, [1]} || _ <- lists:seq(1, 50)],
+    Answers = peer:call(Peer, ?MODULE, await_all, [Calls]),
+    Failed = Answers -- [{ok, 1} || _ <- Calls],
+    true = Failed =/= [],
+    [{error, {<<"RuntimeError">>, <<"no event loop could be started">>, _}} = Answer
+     || Answer <- Failed],
+    {ok, 2} = peer:call(Peer, py, call, [ct_async, answer, [2]]),
+    1 = peer:call(Peer, ?MODULE, loop_threads, []),
+    ok = peer:call(Peer, application, stop, [erlpy]),
+    ok = peer:stop(Peer).
+
+await_all(Calls) ->
+    [py:async_await(Ref, 10000) || Ref <- [py:async_call(M, F, Args) || {M, F, Args} <- Calls]].
 
 wrong_settings(Config) ->
     [
