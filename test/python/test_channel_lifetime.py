@@ -11,13 +11,9 @@ import weakref
 import pytest
 
 import erlang
+import refusals
 from erlang import ChannelClosed, NotConvertibleError
 from erlang.testing import ChannelPeer, make_channel
-
-try:
-    import _testcapi
-except ImportError:
-    _testcapi = None
 
 
 class Thing:
@@ -201,7 +197,7 @@ def test_a_waiting_task_that_nobody_holds_is_collected():
 
 
 def refused_once(call, turn):
-    _testcapi.set_nomemory(turn, turn + 1)
+    refusals.hooks.set_nomemory(turn, turn + 1)
     try:
         call()
     except (MemoryError, SystemError):
@@ -209,17 +205,17 @@ def refused_once(call, turn):
     except (TimeoutError, ChannelClosed, NotConvertibleError):
         return False
     finally:
-        _testcapi.remove_mem_hooks()
+        refusals.hooks.remove_mem_hooks()
     return False
 
 
-needs_testcapi = pytest.mark.skipif(
-    _testcapi is None, reason="this Python came without _testcapi"
+needs_refusals = pytest.mark.skipif(
+    refusals.why_not() is not None, reason=str(refusals.why_not())
 )
 LARGE = b"x" * 4096
 
 
-@needs_testcapi
+@needs_refusals
 @pytest.mark.parametrize("method", ["receive", "receive(0)", "try_receive", "next"])
 def test_a_message_that_memory_was_refused_for_is_next_again(method):
     call = {
@@ -242,7 +238,7 @@ def test_a_message_that_memory_was_refused_for_is_next_again(method):
     assert refusals
 
 
-@needs_testcapi
+@needs_refusals
 @pytest.mark.parametrize("message", [["\u00e9", b"x", {1: 2**100}], "x"], ids=repr)
 def test_refused_while_sending(message):
     refusals = 0
@@ -259,7 +255,7 @@ def test_refused_while_sending(message):
     assert refusals
 
 
-@needs_testcapi
+@needs_refusals
 def test_refused_elsewhere():
     refusals = 0
     for turn in range(40):
@@ -277,7 +273,7 @@ def test_refused_elsewhere():
     assert refusals
 
 
-@needs_testcapi
+@needs_refusals
 def test_refused_while_waiting_in_a_loop():
     """Nothing of it is left: neither the wait nor its message."""
 

@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
+import refusals
 from erlang import IncompleteReadError, LimitOverrunError, aio
 from erlang.testing import Writer, make_buffer
 from support import laid_out, write_layout
 
-testcapi = pytest.importorskip("_testcapi", reason="this Python came without _testcapi")
+if refusals.why_not():
+    pytest.skip(refusals.why_not(), allow_module_level=True)
 
 DATA = b"".join(b"%04d" % n + b"." * 75 + b"\n" for n in range(1500))
 
@@ -41,7 +43,7 @@ EXPECTED = (IncompleteReadError, LimitOverrunError, OSError)
 
 def refused_once(call, buf, turn):
     """Whether the call met the refusal of its allocation number `turn`."""
-    testcapi.set_nomemory(turn, turn + 1)
+    refusals.hooks.set_nomemory(turn, turn + 1)
     try:
         call(buf)
     except (MemoryError, SystemError):
@@ -49,7 +51,7 @@ def refused_once(call, buf, turn):
     except EXPECTED:
         return False
     finally:
-        testcapi.remove_mem_hooks()
+        refusals.hooks.remove_mem_hooks()
     return False
 
 
