@@ -141,6 +141,7 @@ request_locked(executor *ex, job *j)
 {
     if (j->cancel == CANCEL_NONE) {
         ex->unobeyed++;
+        j->unobeyed = true;
     }
     j->cancel = CANCEL_REQUESTED;
     j->cancelled_ns = platform_now_ns();
@@ -199,9 +200,7 @@ bool
 executor__end_cancel_locked(worker *w, job *j)
 {
     stream_token_clear(&w->token);
-    if (!w->stuck) {
-        w->ex->unobeyed--;
-    }
+    executor__obeyed_locked(w->ex, j);
     /* Also REQUESTED: a second cancel may have found it ASYNC. */
     return j->cancel == CANCEL_ASYNC || j->cancel == CANCEL_REQUESTED;
 }

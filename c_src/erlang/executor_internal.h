@@ -102,7 +102,7 @@ struct executor {
     unsigned threads; /* without the stuck ones */
     unsigned base, limit;
     int64_t idle_ns;
-    unsigned unobeyed; /* running jobs that were cancelled, and are not yet stuck */
+    unsigned unobeyed; /* jobs of which `unobeyed` is set: cancelled, not yet stuck */
     task_list tasks[TASK_STATES];
     uint64_t taken;
     int submitter; /* processor of the last submit */
@@ -186,6 +186,15 @@ void executor__cancel(executor *ex, job *j, bool again);
 /* The end of a job that was cancelled.  True: an exception may be left with CPython,
  * and executor__take_back_gil() is due before the next job. */
 bool executor__end_cancel_locked(worker *w, job *j);
+
+/* It has ended, or counts as stuck. */
+static inline void
+executor__obeyed_locked(executor *ex, job *j)
+{
+    ex->unobeyed -= j->unobeyed;
+    j->unobeyed = false;
+}
+
 void executor__take_back_gil(void);
 
 /* The caller's death cancels the job from now on, if it still runs. */

@@ -129,6 +129,7 @@ job_new(ErlNifEnv *env, ERL_NIF_TERM ref, ERL_NIF_TERM request, bool light, carg
     j->chain = NULL;
     j->depth = 1;
     j->cancel = CANCEL_NONE;
+    j->unobeyed = false;
     j->on = NULL;
     j->watch = NULL;
     j->asked = false;

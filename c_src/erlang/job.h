@@ -78,6 +78,7 @@ typedef struct job {
     struct callback *nest; /* JOB_NESTED: the call in whose list it is */
     struct job *outer;     /* JOB_RUNNING: what it runs nested in, or NULL */
     job_cancel cancel;
+    bool unobeyed;        /* its executor counts it as such */
     struct worker *on;    /* JOB_RUNNING: the worker */
     struct watch *watch;  /* on the caller's life, or NULL */
     bool asked;           /* it is in the canceller's list; lock of that */

@@ -256,7 +256,7 @@ sweep_cancelled_locked(worker *w, sweep *found)
         return;
     }
     executor__set_worker_locked(w, w->state, true);
-    w->ex->unobeyed--;
+    executor__obeyed_locked(w->ex, j);
     found->replace = found->replace || !w->ex->context;
 }
 

@@ -119,6 +119,16 @@ begin_next_locked(worker *w)
     return j;
 }
 
+/* The job, or one that it runs nested in, goes on although it should have ended. */
+static bool
+is_stuck_locked(const job *j)
+{
+    while (j != NULL && (j->cancel == CANCEL_NONE || j->unobeyed)) {
+        j = j->outer;
+    }
+    return j != NULL;
+}
+
 /* A cancel of the outer job that has come meanwhile is its again. */
 bool
 executor__end_job_locked(worker *w, job *j, event_loop **moved)
@@ -129,8 +139,9 @@ executor__end_job_locked(worker *w, job *j, event_loop **moved)
     j->outer = NULL;
     j->place = JOB_NOWHERE;
     *moved = j->loop != NULL ? executor__move_locked(w->ex, j) : NULL;
-    if (w->state != WORKER_ACTIVE || w->stuck) {
-        executor__set_worker_locked(w, WORKER_ACTIVE, false);
+    bool stuck = is_stuck_locked(w->running);
+    if (w->state != WORKER_ACTIVE || w->stuck != stuck) {
+        executor__set_worker_locked(w, WORKER_ACTIVE, stuck);
     }
     if (w->running != NULL && w->running->cancel == CANCEL_REQUESTED) {
         stream_token_raise(&w->token);

@@ -43,6 +43,7 @@ groups() ->
             death_ends_blocked_reads,
             death_ends_running_code,
             death_of_a_sleeping_caller_counts,
+            nested_in_one_that_counts,
             death_of_a_queued_caller,
             death_leaves_casts_alone
         ]},
@@ -358,6 +359,21 @@ death_of_a_sleeping_caller_counts(_Config) ->
     ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 1 end),
     <<"Cancelled">> = told(ended),
     ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 0 end).
+
+%% What ends is the nested call, not the one that should have.
+nested_in_one_that_counts(_Config) ->
+    {ok, Context} = py_context:new(),
+    ok = py:register_function(nest, fun() -> {ok, 3.0} = py:call(Context, math, sqrt, [9]), ok end),
+    {error, timeout} = py:call(Context, ct_cancel, swallow_and_call, [self(), nest], #{}, 200),
+    told(running),
+    told(called),
+    1 = info(stuck),
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 0 end),
+    %% The next one is counted as well.
+    {error, timeout} = py:call(Context, time, sleep, [2.5], #{}, 100),
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 1 end),
+    ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 0 end),
+    ok = py_context:destroy(Context).
 
 death_of_a_queued_caller(_Config) ->
     {ok, Context} = py_context:new(),

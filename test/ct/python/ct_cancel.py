@@ -129,6 +129,17 @@ def swallow_and_spin(pid):
     told(pid, spin)
 
 
+def swallow_and_call(pid, name):
+    try:
+        tell(pid, "running")
+        spin()
+    except erlang.Cancelled:
+        time.sleep(1.5)
+    erlang.call(name)
+    tell(pid, "called")
+    time.sleep(0.5)
+
+
 def ignore_exceptions(pid):
     tell(pid, "running")
     while True:
