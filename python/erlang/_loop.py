@@ -41,12 +41,13 @@ async def _awaiting(awaitable):
     return await awaitable
 
 
-def _traceback_of(error):
-    """That of the user's code: without the frame that has caught it, and _awaiting."""
-    entry = error.__traceback__.tb_next
+def _of_user(error):
+    """With the traceback of the user's code alone: without the frame that has caught it,
+    and _awaiting.  A class of the user's may have another with_traceback()."""
+    entry = BaseException.__traceback__.__get__(error).tb_next
     if entry is not None and entry.tb_frame.f_code is _awaiting.__code__:
         entry = entry.tb_next
-    return entry
+    return BaseException.with_traceback(error, entry)
 
 
 class _Server:
@@ -55,6 +56,7 @@ class _Server:
         self.loop = loop
         self.calls = set()  # that have begun and have not ended
         self.finishing = None
+        self.finished = False
         self.changed = None  # a future, while finish() waits for the host
 
     def run(self):
@@ -64,7 +66,7 @@ class _Server:
         try:
             # SystemExit and KeyboardInterrupt in a task end that task, and would end
             # a program; here they are the answer of the call.
-            while self.finishing is None or not self.finishing.done():
+            while not self.finished:
                 try:
                     self.loop.run_forever()
                 except (SystemExit, KeyboardInterrupt):
@@ -106,8 +108,8 @@ class _Server:
         if self.finishing is None:
             if self.host.ending():
                 self.loop.set_task_factory(None)  # a user's may fail
-                self.finishing = self.loop.create_task(self.finish())
-                self.finishing.add_done_callback(lambda _: self.loop.stop())
+                self.cancel_others()
+                self.finish_with()
         elif self.changed is not None and not self.changed.done():
             self.changed.set_result(None)
 
@@ -128,18 +130,32 @@ class _Server:
         try:
             result = task.result()
         except BaseException as error:
-            call.fail(error.with_traceback(_traceback_of(error)))
+            call.fail(_of_user(error))
         else:
             call.reply(result)
 
     # ---- The end ----
 
-    async def finish(self):
+    def cancel_others(self):
         """The calls are cancelled already: so is what they have started now."""
         of_calls = {call.task for call in self.calls}
         for task in asyncio.all_tasks():
-            if task is not self.finishing and task not in of_calls:
+            if task not in of_calls:
                 task.cancel()
+
+    def finish_with(self):
+        self.finishing = self.loop.create_task(self.finish())
+        self.finishing.add_done_callback(self.finish_ended)
+
+    def finish_ended(self, task):
+        """Code that cancels every task that it finds has cancelled this one as well."""
+        if task.cancelled() and not self.host.over():
+            self.finish_with()
+        else:
+            self.finished = True
+            self.loop.stop()
+
+    async def finish(self):
         while True:
             tasks = asyncio.all_tasks() - {self.finishing}
             if tasks:

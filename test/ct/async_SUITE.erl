@@ -26,6 +26,7 @@ groups() ->
             all_kinds_of_calls,
             results_convert_as_usual,
             exceptions_have_the_frames_of_the_user,
+            exceptions_with_another_with_traceback,
             exceptions_that_would_end_a_program,
             failed_casts_are_logged,
             background_failures_are_logged
@@ -144,6 +145,11 @@ exceptions_have_the_frames_of_the_user(_Config) ->
     ok.
 
 %% The loop goes on, with the tasks that it has.
+exceptions_with_another_with_traceback(_Config) ->
+    {error, {<<"Own">>, <<"told">>, Text}} =
+        py:call(ct_async, raise_with_own_traceback, [], #{}, 10000),
+    true = has(Text, "raise Own").
+
 exceptions_that_would_end_a_program(_Config) ->
     ok = py:register_function(value, fun() -> 1 end),
     Waiting = py:async_call(ct_async, answer, [waited, 0.5]),

@@ -420,6 +420,28 @@ async def break_loop():
     await asyncio.sleep(1)
 
 
+async def cancel_all(pid):
+    """When it is cancelled, like a program that ends."""
+    try:
+        tell(pid, "running")
+        await asyncio.sleep(60)
+    finally:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        tell(pid, "ended")
+
+
+async def raise_with_own_traceback():
+    class Own(Exception):
+        def with_traceback(self, traceback):
+            raise TypeError("not this one")
+
+    raise Own("told")
+
+
 async def refuse_tasks():
     def fail(loop, coroutine, **kwargs):
         coroutine.close()
