@@ -54,8 +54,8 @@ interpreter_version(void)
 static char *
 status_text(PyStatus status)
 {
-    const char *text = status.err_msg != NULL ? status.err_msg : "unknown failure";
-    return strdup(text);
+    return interpreter_text(status.err_msg != NULL ? status.err_msg
+                                                   : "unknown failure");
 }
 
 /* The directories of the setting in front of those of PYTHONPATH, as one owned text: so
@@ -128,11 +128,13 @@ interpreter_start(const runtime_config *config)
     const char *executable =
         config->executable != NULL ? config->executable : ERLPY_PYTHON_EXECUTABLE;
     if (PyImport_AppendInittab("_erlang", pyb_module_init) != 0) {
-        return strdup("out of memory");
+        return interpreter_text("out of memory");
     }
     char *python_path = join_path(config->python_path);
-    if (python_path == NULL) {
-        return strdup("out of memory");
+    rt->running_executable = strdup(executable);
+    if (python_path == NULL || rt->running_executable == NULL) {
+        free(python_path);
+        return interpreter_text("out of memory");
     }
     platform_keep_freed_memory();
     PyStatus status = initialise(executable, python_path);
@@ -140,7 +142,6 @@ interpreter_start(const runtime_config *config)
     if (PyStatus_Exception(status)) {
         return status_text(status);
     }
-    rt->running_executable = strdup(executable);
     prepare_modules();
     rt->main->python = PyInterpreterState_Get();
     rt->main->state = INTERPRETER_READY;
@@ -156,7 +157,7 @@ interpreter_exception_gil(void)
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *text = value != NULL ? PyObject_Str(value) : NULL;
     const char *utf8 = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-    char *copy = strdup(utf8 != NULL ? utf8 : "unknown failure");
+    char *copy = interpreter_text(utf8 != NULL ? utf8 : "unknown failure");
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(type);
@@ -193,9 +194,15 @@ interpreter_prepare_gil(interpreter *in, char **python_path)
     if (extend_path(python_path) < 0) {
         return false;
     }
-    in->module = pyb_current_state();
     if (in->module == NULL) {
-        return false;
+        PyObject *module = PyImport_ImportModule("_erlang");
+        if (module == NULL) {
+            return false;
+        }
+        in->module = PyModule_GetState(module);
+        if (in->own) {
+            Py_DECREF(module);
+        }
     }
     in->module->host_data = in;
     return true;
@@ -206,7 +213,8 @@ interpreter_configure(const runtime_config *config)
 {
     if (config->executable != NULL &&
         strcmp(config->executable, rt->running_executable) != 0) {
-        return strdup("Python is already running with another venv: restart the node");
+        return interpreter_text(
+            "Python is already running with another venv: restart the node");
     }
     PyGILState_STATE gil = PyGILState_Ensure();
     char *failure = interpreter_prepare_gil(rt->main, config->python_path)
@@ -222,6 +230,16 @@ bool
 interpreter_may_own_gil(void)
 {
     return true;
+}
+
+/* Asked here first: CPython 3.13 ends the process when a hook raises, 3.12 says
+ * nothing. */
+static bool
+is_refused_gil(void)
+{
+    bool refused = PySys_Audit("cpython.PyInterpreterState_New", NULL) < 0;
+    PyErr_Clear();
+    return refused;
 }
 
 /* What would replace or double the node is refused: exec and fork. */
@@ -242,7 +260,14 @@ new_interpreter(PyThreadState **python)
         return PyStatus_NoMemory();
     }
     interpreter_take_gil(rt->main, maker);
-    PyStatus status = Py_NewInterpreterFromConfig(python, &config);
+    *python = NULL;
+    PyStatus status = is_refused_gil()
+                          ? PyStatus_Error("an audit hook of Python's refuses "
+                                           "interpreters")
+                          : Py_NewInterpreterFromConfig(python, &config);
+    if (!PyStatus_Exception(status) && *python == NULL) {
+        status = PyStatus_NoMemory();
+    }
     if (!PyStatus_Exception(status)) {
         PyEval_SaveThread();
         interpreter_take_gil(rt->main, maker);
@@ -271,7 +296,7 @@ load_extension_in_main(const char *name, const char *file)
 {
     PyThreadState *python = PyThreadState_New(rt->main->python);
     if (python == NULL) {
-        return strdup("out of memory");
+        return interpreter_text("out of memory");
     }
     interpreter_take_gil(rt->main, python);
     char *failure = load_extension_gil(name, file);
@@ -293,7 +318,7 @@ load_in_main(PyObject *Py_UNUSED(self), PyObject *args)
     Py_END_ALLOW_THREADS
     if (failure != NULL) {
         PyErr_SetString(PyExc_ImportError, failure);
-        free(failure);
+        interpreter_free_text(failure);
         return NULL;
     }
     Py_RETURN_NONE;
@@ -321,7 +346,7 @@ interpreter_make_realm(realm **made)
 {
     realm *of = calloc(1, sizeof *of);
     if (of == NULL) {
-        return strdup("out of memory");
+        return interpreter_text("out of memory");
     }
     PyStatus status = new_interpreter(&of->first);
     if (PyStatus_Exception(status)) {
@@ -331,7 +356,9 @@ interpreter_make_realm(realm **made)
     PyEval_RestoreThread(of->first);
     of->python = PyInterpreterState_Get();
     prepare_modules();
-    of->origin = pyb_current_state() != NULL ? take_origin_gil() : NULL;
+    PyObject *module = PyImport_ImportModule("_erlang");
+    of->origin = module != NULL ? take_origin_gil() : NULL;
+    Py_XDECREF(module);
     char *failure = of->origin == NULL ? interpreter_exception_gil() : NULL;
     PyEval_SaveThread();
     *made = of;
@@ -350,8 +377,9 @@ char *
 interpreter_make_realm(realm **made)
 {
     *made = NULL;
-    return strdup("interpreters with a GIL of their own need CPython 3.12 or later; "
-                  "this is " PY_VERSION);
+    return interpreter_text(
+        "interpreters with a GIL of their own need CPython 3.12 or later; "
+        "this is " PY_VERSION);
 }
 
 #endif

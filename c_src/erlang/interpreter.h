@@ -65,7 +65,7 @@ typedef struct interpreter {
     char *failure;              /* constant once FAILED: why */
 
     /* With its GIL. */
-    pyb_state *module;
+    pyb_state *module; /* of a module that lives as long, or as the realm */
     void *call_type, *host_type, *call_var; /* loop_host.c */
 
     /* cancel.c: the running jobs that an exception is to be left with; its lock */
@@ -86,6 +86,9 @@ const char *interpreter_publish_symbols(void);
 char *interpreter_start(const struct runtime_config *config);
 /* Applies what may differ from start to start.  Takes the GIL. */
 char *interpreter_configure(const struct runtime_config *config);
+/* A copy, of why something failed: never NULL, even without memory. */
+char *interpreter_text(const char *text);
+void interpreter_free_text(char *text);
 /* The text of the exception that is set, which is cleared; owned. */
 char *interpreter_exception_gil(void);
 /* Makes a realm.  NULL, or what went wrong as above. */

@@ -38,7 +38,7 @@ interpreter_release(interpreter *in)
     }
     pthread_cond_destroy(&in->changed);
     pthread_mutex_destroy(&in->lock);
-    free(in->failure);
+    interpreter_free_text(in->failure);
     free(in);
 }
 
@@ -49,6 +49,23 @@ interpreters_count(unsigned *all, unsigned *idle)
     *all = rt->realms;
     *idle = rt->idle_realms;
     pthread_mutex_unlock(&rt->lock);
+}
+
+static char no_memory[] = "out of memory";
+
+char *
+interpreter_text(const char *text)
+{
+    char *copy = strdup(text);
+    return copy != NULL ? copy : no_memory;
+}
+
+void
+interpreter_free_text(char *text)
+{
+    if (text != no_memory) {
+        free(text);
+    }
 }
 
 const char *
@@ -139,7 +156,7 @@ prepare_realm(interpreter *in)
     PyThreadState *python = python_path != NULL ? attach(in) : NULL;
     if (python == NULL) {
         runtime_free_texts(python_path);
-        return strdup("out of memory");
+        return interpreter_text("out of memory");
     }
     char *failure =
         interpreter_prepare_gil(in, python_path) ? NULL : interpreter_exception_gil();

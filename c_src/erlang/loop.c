@@ -213,7 +213,7 @@ static void
 serve(event_loop *loop, PyThreadState *python)
 {
     interpreter_take_gil(loop->in, python);
-    loop->run = runner_new_gil(false);
+    loop->run = runner_new_gil(loop->in, false);
     if (loop->run == NULL) {
         PyErr_NoMemory();
     }
@@ -341,7 +341,7 @@ start_thread_gil(event_loop *loop)
 static void
 give_up_gil(event_loop *loop)
 {
-    loop->run = runner_new_gil(false);
+    loop->run = runner_new_gil(loop->in, false);
     set_not_started();
     fail_calls_gil(loop);
     runner_free_gil(loop->run);

@@ -47,13 +47,13 @@ runner_free_gil(runner *run)
 }
 
 runner *
-runner_new_gil(bool own_namespace)
+runner_new_gil(interpreter *in, bool own_namespace)
 {
     runner *run = calloc(1, sizeof *run);
     if (run == NULL) {
         return NULL;
     }
-    run->state = pyb_current_state();
+    run->state = in->module;
     run->reply_env = enif_alloc_env();
     run->main_name = PyUnicode_InternFromString("__main__");
     run->own_main = own_namespace ? new_main_module() : NULL;

@@ -6,6 +6,7 @@
 
 #include "../python/pyb.h"
 
+#include "interpreter.h"
 #include "job.h"
 
 /* What one worker thread needs between its jobs.  Only that thread uses it. */
@@ -13,7 +14,7 @@ typedef struct runner runner;
 
 /* `own_namespace`: eval, exec and the module '__main__' of a call mean a namespace that
  * lives as long as the runner; otherwise the interpreter's own.  NULL on failure. */
-runner *runner_new_gil(bool own_namespace);
+runner *runner_new_gil(interpreter *in, bool own_namespace);
 void runner_free_gil(runner *run);
 /* Runs the job, unless it is cancelled, and replies; or, when it answers an awaitable,
  * has it go on on an event loop (job.h: `loop`).  `run` may be NULL (it could not

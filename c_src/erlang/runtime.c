@@ -303,12 +303,13 @@ take_up(void)
     if (failure == NULL) {
         keep_python_path(config);
         event_loops_open(config->event_loops, config->uvloop);
-        failure = open_pools(config) ? NULL : strdup("no thread could be started");
+        failure =
+            open_pools(config) ? NULL : interpreter_text("no thread could be started");
     }
     runtime_config_free(config);
     ErlNifPid owner = set_state(failure == NULL ? RUNTIME_UP : RUNTIME_PARKED);
     tell_started(&owner, failure);
-    free(failure);
+    interpreter_free_text(failure);
 }
 
 static void
@@ -331,14 +332,14 @@ main_thread(void *arg)
     runtime_name_thread("erlpy_main");
     stream_prepare();
     rt->pool = executor_new(rt->main, false);
-    char *failure =
-        rt->pool == NULL ? strdup("out of memory") : interpreter_start(rt->config);
+    char *failure = rt->pool == NULL ? interpreter_text("out of memory")
+                                     : interpreter_start(rt->config);
     if (failure != NULL) {
         runtime_config_free(rt->config);
         rt->config = NULL;
         ErlNifPid owner = set_state(RUNTIME_FAILED);
         tell_started(&owner, failure);
-        free(failure);
+        interpreter_free_text(failure);
         return NULL;
     }
     take_up();

@@ -373,7 +373,7 @@ static void
 serve(worker *w)
 {
     job *j;
-    w->run = runner_new_gil(w->ex->context);
+    w->run = runner_new_gil(w->ex->in, w->ex->context);
     give_gil();
     atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
     while ((j = await_job(w)) != NULL) {

@@ -37,18 +37,6 @@ pyb__refuse_forked(void)
     return -1;
 }
 
-pyb_state *
-pyb_current_state(void)
-{
-    PyObject *module = PyImport_ImportModule("_erlang");
-    if (module == NULL) {
-        return NULL;
-    }
-    pyb_state *state = PyModule_GetState(module);
-    Py_DECREF(module);
-    return state;
-}
-
 void
 pyb_forget(pyb_state *state)
 {

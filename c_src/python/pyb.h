@@ -134,9 +134,6 @@ const pyb_host *pyb_get_host(void);
 
 /* The init function of the module, for PyImport_AppendInittab("_erlang", ...). */
 PyMODINIT_FUNC pyb_module_init(void);
-/* The state of `_erlang` in the current interpreter, importing it if need be.  NULL
- * with an exception set on failure.  Valid while that interpreter lives. */
-pyb_state *pyb_current_state(void);
 
 /* Lets go of what was made on demand: the modules that it comes from may be imported
  * anew. */

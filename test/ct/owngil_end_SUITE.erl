@@ -17,6 +17,7 @@ all() ->
         use_leaves_no_trace,
         settings_are_back,
         audit_hook_stays,
+        audit_hook_that_refuses,
         exit_functions_run,
         exit_at_the_end,
         thread_that_ends_later,
@@ -112,6 +113,16 @@ audit_hook_stays(_Config) ->
     false = lists:member(Number, [interpreter(Other) || Other <- Others]),
     _ = [ok = py_context:destroy(Other) || Other <- Others],
     ok.
+
+%% It is never gone again: in a node of its own.
+audit_hook_that_refuses(Config) ->
+    {Peer, _} = erlpy_ct:peer(?FUNCTION_NAME, #{}),
+    ok = peer:call(Peer, erlpy_ct, start, [Config]),
+    {ok, none} = peer:call(Peer, py, call, [ct_owngil, refuse_interpreters, []]),
+    {error, {<<"RuntimeError">>, <<"an audit hook", _/binary>>, _}} =
+        peer:call(Peer, py_context, new, [#{mode => owngil}]),
+    {ok, 3.0} = peer:call(Peer, py, call, [math, sqrt, [9]]),
+    ok = peer:stop(Peer).
 
 exit_functions_run(_Config) ->
     Context = new(),

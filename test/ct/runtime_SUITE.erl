@@ -36,6 +36,7 @@ all() ->
         ports_still_work,
         python_threads,
         python_exit_does_not_end_the_node,
+        module_that_is_taken_away,
         package_in_a_sub_interpreter,
         killed_again_and_again,
         sub_interpreters_end_with_views_and_after_waits,
@@ -533,6 +534,41 @@ sub_interpreters_end_with_views_and_after_waits(_Config) ->
     true = unregister(ct_interpreters),
     ok = py_context:destroy(Context),
     ok = erlpy_ct:still_works().
+
+%% As reloaders do.  What the node holds of it stays, and the next import goes on.
+module_that_is_taken_away(Config) ->
+    {Peer, _} = erlpy_ct:peer(?FUNCTION_NAME, #{}),
+    ok = peer:call(Peer, erlpy_ct, start, [Config]),
+    ok = peer:call(Peer, ?MODULE, take_module_away, []),
+    ok = peer:stop(Peer).
+
+take_module_away() ->
+    {ok, Context} = py_context:new(),
+    Code = "import gc, sys, weakref\n"
+           "module = weakref.ref(sys.modules['_erlang'])\n"
+           "for name in [n for n in sys.modules if n.split('.')[0] in ('erlang', '_erlang')]:\n"
+           "    del sys.modules[name]\n"
+           "for name in [n for n in sys.modules if n.startswith('ct_')]:\n"
+           "    del sys.modules[name]\n"
+           "gc.collect()\n"
+           "assert module() is not None\n",
+    ok = py:exec(Context, Code),
+    Loop = "while True: pass",
+    [
+        begin
+            {ok, Buf} = py_buffer:new(),
+            ok = py_buffer:write(Buf, <<"abc">>),
+            {ok, <<"ab">>} = py:eval(Where, "b.read(2)", #{b => Buf}),
+            {ok, true} = py:eval(Where, "p == p", #{p => self()}),
+            {error, timeout} = py:exec(Where, Loop, 100),
+            {ok, 2} = py:eval(Where, "1 + 1")
+        end
+     || _ <- [1, 2], Where <- [Context, element(2, py_context:new())]
+    ],
+    ok = application:stop(erlpy),
+    ok = application:start(erlpy),
+    {ok, 2} = py:eval("1 + 1"),
+    ok.
 
 %% The module has its state per interpreter, and its package is on every path.
 package_in_a_sub_interpreter(_Config) ->

@@ -200,6 +200,14 @@ def add_audit_hook():
     sys.addaudithook(lambda *_arguments: None)
 
 
+def refuse_interpreters():
+    def hook(event, _arguments):
+        if event == "cpython.PyInterpreterState_New":
+            raise PermissionError(event)
+
+    sys.addaudithook(hook)
+
+
 def start_thread(buf, daemon):
     """A thread that goes on until the buffer ends; daemon: none: as is the default."""
     threading.Thread(target=buf.read, daemon=daemon).start()
