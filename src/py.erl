@@ -413,8 +413,8 @@ function_name(Name, Who) ->
 start_contexts() ->
     start_contexts(erlpy_runtime:default_contexts()).
 
-%% @doc Starts the contexts that {@link context/0} gives out: so many, or as a map says
-%% with `count' (default: the setting `contexts') and `mode' ({@link py_context:new/1}).
+%% @doc Starts the contexts that {@link context/0} gives out: so many (1 to 4096), or as a map
+%% says with `count' (default: the setting `contexts') and `mode' ({@link py_context:new/1}).
 %% When they run already, the answer is those, whatever their number and mode.
 -spec start_contexts(pos_integer() | #{count => pos_integer(), mode => py_context:mode()}) ->
     {ok, [py_context:context()]} | {error, reason()}.

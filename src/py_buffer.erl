@@ -96,8 +96,8 @@ new() ->
 %% <li>`seekable' (default `true'): with `false' what has been read is freed.</li>
 %% <li>`owner' (a process of this node, default `none'): see {@link set_owner/2}.</li>
 %% <li>`last_reader' (default `close' with a high watermark, else `keep'): `close' makes it
-%%   Python's `close()' when Python drops its last object for the buffer and no call that
-%%   carries it is pending.</li>
+%%   Python's `close()' when Python drops its last object for the buffer and no pending
+%%   call and no queued message carries it.</li>
 %% <li>`copy' (default `auto'): with `always' nothing is shared with the binaries that are
 %%   written, for writers that want their memory back at once.</li>
 %% </ul>

@@ -48,8 +48,8 @@
 -type options() :: #{
     max_connections => pos_integer(),
     setup_code => iodata(),
-    app_module => py:name(),
-    app_callable => py:name(),
+    app_module => atom() | binary(),
+    app_callable => atom() | binary(),
     name => atom() | {local, atom()} | {global, term()} | {via, module(), term()}
 }.
 -type stats() :: #{
@@ -76,14 +76,15 @@ start_link(Id, Mode) ->
 %% <ul>
 %% <li>`max_connections' (from 1, default 100): so many at once.</li>
 %% <li>`setup_code' (iodata, default none): Python text that is run in the context first.</li>
-%% <li>`app_module' and `app_callable' (names, the second `app' by default, dots allowed):
+%% <li>`app_module' and `app_callable' (atoms or binaries, the second `app' by default, dots allowed):
 %%   the module is imported, and its attribute becomes the protocol factory, as
 %%   `erlang.reactor.set_protocol_factory()' would set it.</li>
 %% <li>`name': what the process is registered as.</li>
 %% </ul>
 %% On Erlang/OTP 28 and later the answer is `{error, {not_supported, Text}}'.
 %%
-%% Without a factory of its own a reactor has the one that was set outside of any.  A failure
+%% Without a factory of its own a reactor has the one that was set outside of any, in the same
+%% interpreter.  A failure
 %% of the setup is `{error, {setup_code, Reason}}' or `{error, {app_module, Reason}}', where
 %% `Reason' is that of {@link py:exec/1}.  A bad option raises `badarg'.
 -spec start_link(Id :: term(), mode(), options()) -> {ok, pid()} | {error, term()}.
@@ -110,7 +111,8 @@ stop(Reactor) ->
 %% @doc Hands a descriptor to the default reactor, which the application starts when it is
 %% first needed, with the options in its environment under `reactor' (none by default): its
 %% protocol factory is set there, or by `erlang.reactor.set_protocol_factory()' anywhere in
-%% Python.  Answers as {@link handoff/3}, or why it could not be started.
+%% the main interpreter.  Answers as {@link handoff/3}, or why it could not be started; a bad
+%% option in `reactor' raises `badarg'.
 -spec handoff(Fd :: integer(), Info :: map()) -> ok | {error, handoff_error() | term()}.
 handoff(Fd, Info) ->
     ok = check_handoff({handoff, [Fd, Info]}, Fd, Info),

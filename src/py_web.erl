@@ -91,8 +91,8 @@ load(Target) ->
 %% settings `python_path' and `venv'.
 %%
 %% Options: `interface' (default `auto': `asgi' when the application is a coroutine
-%% function, else `wsgi'), `timeout' (milliseconds for the import, default 60000), `name'
-%% (of the process of {@link start_link/2}, default none).
+%% function or an object whose `__call__' is one, else `wsgi'), `timeout' (milliseconds for
+%% the import, default 60000), `name' (of the process of {@link start_link/2}, default none).
 %%
 %% `{error, {Type, Message, Traceback}}': the import failed.  An ASGI application that is
 %% only loaded has no lifespan: {@link start_link/2} gives it one.

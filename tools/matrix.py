@@ -59,6 +59,7 @@ def debian(release):
             for name, command in ANALYSES.items()
         ),
         *suites_in(release, release, [], "python3"),
+        common_test(release),
         *free_threaded(release),
     ]
 
@@ -77,20 +78,27 @@ def free_threaded(release):
     version = FREE_THREADED_IN.get(release)
     if version is None:
         return []
+    label = f"{release}, {version}t"
     built = ["tools/free-threaded", version]
-    return suites_in(release, f"{release}, {version}t", built, f"python{version}t")
+    return [
+        *suites_in(release, label, built, f"python{version}t"),
+        Skipped(f"Common Test on {label}", pythons.NO_CANCELS),
+    ]
+
+
+def common_test(release):
+    goals = make("ct", "PYTHON=python3", *SHORTER)
+    return CommonTest(f"Common Test on {release}", inside(release, goals))
 
 
 def suites_in(release, label, built, python):
     plain = [f"PYTHON={python}", f"OUT=_build/{python}"]
-    node = [f"PYTHON={python}"]
-    for name, kind, command in [
-        ("pytest", Part, make("pytest", *plain)),
-        ("Common Test", CommonTest, make("ct", *node, *SHORTER)),
-        ("io stack", Part, make("io-stack", *plain)),
-        ("io stack in a node", Part, make("io-stack-node", *node)),
+    for name, command in [
+        ("pytest", make("pytest", *plain)),
+        ("io stack", make("io-stack", *plain)),
+        ("io stack in a node", make("io-stack-node", f"PYTHON={python}")),
     ]:
-        yield kind(f"{name} on {label}", inside(release, [*built, *command]))
+        yield Part(f"{name} on {label}", inside(release, [*built, *command]))
 
 
 def inside(release, command):

@@ -153,6 +153,7 @@ is_prompt(Function, Args, Left, Before) ->
     end.
 
 timeout_needs_no_gil(_Config) ->
+    ok = erlpy_ct:needs_gil(),
     {Took, {error, timeout}} = erlpy_ct:timed(fun() ->
         py:call(ct_cancel, run_hold_gil, [self(), 2000000], #{}, 300)
     end),
@@ -282,6 +283,7 @@ recursion_error_stays_an_error(_Config) ->
 %% CPython's lock of a module is lost when a thread that waits for it gets an exception: it
 %% gets its cancel when the module is there.
 others_wait_for_an_import(Config) ->
+    ok = erlpy_ct:needs_gil(),
     Dir = ?config(priv_dir, Config),
     Code = <<"import erlang\nvalue = erlang.call('importing')\ndef get():\n    return value\n">>,
     ok = file:write_file(filename:join(Dir, "ct_slow_module.py"), Code),

@@ -12,7 +12,7 @@
 -export([job/1, result/1]).
 -export([told/1, nothing_told/1, caller/1, answer_of/1, info/1, quiet/0]).
 -export([register_waiting/1, running/1, down/1, workers/0]).
--export([peer/2, badarg/4, failed_start/1, skip_without/1]).
+-export([peer/2, needs_gil/0, badarg/4, failed_start/1, skip_without/1]).
 -export([write_pieces/3, trickle/2, trickle_by/2, trickle_until_closed/3, pieces/2, reader/1]).
 -export([ticker/1, collect/0, threads/0]).
 
@@ -233,6 +233,14 @@ peer(Name, Options) ->
         args => ["-pa" | Code] ++ maps:get(args, Options, [])
     }),
     {Peer, Node}.
+
+%% Skips the case on a build without one: there nobody can look at what a thread does, to
+%% keep an exception from an import, and code that holds the GIL holds nobody up.
+needs_gil() ->
+    case py:eval("getattr(__import__('sys'), '_is_gil_enabled', lambda: True)()") of
+        {ok, true} -> ok;
+        {ok, false} -> throw({skip, "this Python has no GIL"})
+    end.
 
 %% ---- Arguments ----------------------------------------------------------------------
 
