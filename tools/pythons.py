@@ -14,8 +14,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 # What depends on the version of CPython; the others see the stream, the channels and the
 # VM through the same few functions.
 INTERPRETER_SUITES = """
-    aio async async_cancel call callback cancel convert fork interrupt io owngil owngil_end
-    reactor_asyncio reload runtime timeout web
+    aio async async_cancel async_fault call callback cancel convert fork interrupt io owngil
+    owngil_end reactor_asyncio reload runtime timeout web
 """.split()
 
 # The full run of what goes on at random is that of the main Python.

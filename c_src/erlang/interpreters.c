@@ -57,7 +57,10 @@ char *
 interpreter_text(const char *text)
 {
     char *copy = strdup(text);
-    return copy != NULL ? copy : no_memory;
+    if (copy == NULL) {
+        return no_memory;
+    }
+    return copy;
 }
 
 void

@@ -26,7 +26,6 @@ groups() ->
             all_kinds_of_calls,
             results_convert_as_usual,
             exceptions_have_the_frames_of_the_user,
-            exceptions_with_another_with_traceback,
             exceptions_that_would_end_a_program,
             failed_casts_are_logged,
             background_failures_are_logged
@@ -43,7 +42,6 @@ groups() ->
             uvloop_that_is_not_there,
             uvloop_when_asked_for,
             loop_that_breaks,
-            loop_without_memory,
             wrong_settings
         ]},
         {asyncio, [], [
@@ -145,11 +143,6 @@ exceptions_have_the_frames_of_the_user(_Config) ->
     ok.
 
 %% The loop goes on, with the tasks that it has.
-exceptions_with_another_with_traceback(_Config) ->
-    {error, {<<"Own">>, <<"told">>, Text}} =
-        py:call(ct_async, raise_with_own_traceback, [], #{}, 10000),
-    true = has(Text, "raise Own").
-
 exceptions_that_would_end_a_program(_Config) ->
     ok = py:register_function(value, fun() -> 1 end),
     Waiting = py:async_call(ct_async, answer, [waited, 0.5]),
@@ -349,30 +342,6 @@ loop_that_breaks(_Config) ->
     ok = eventually(fun() -> loop_threads() =:= 1 end),
     %% An answer is sent just before its task ends.
     ok = eventually(fun() -> info(tasks) =:= 0 end).
-
-%% The calls that were given to it fail, the next one has another loop, and the stop waits
-%% for no thread.
-loop_without_memory(Config) ->
-    os:getenv("ERLPY_SANITIZER") =:= false orelse
-        throw({skip, "a sanitiser wants to be loaded first"}),
-    Source = filename:join(?config(data_dir, Config), "no_thread_state.c"),
-    Library = filename:join(?config(priv_dir, Config), "no_thread_state.so"),
-    "" = os:cmd(lists:join(" ", ["cc -shared -fPIC -o", Library, Source, "2>&1"])),
-    {Peer, _} = erlpy_ct:peer(?FUNCTION_NAME, #{env => [{"LD_PRELOAD", Library}]}),
-    ok = peer:call(Peer, erlpy_ct, start, [Config, [{event_loops, 1}]]),
-    Calls = [{ct_async, answer, [1]} || _ <- lists:seq(1, 50)],
-    Answers = peer:call(Peer, ?MODULE, await_all, [Calls]),
-    Failed = Answers -- [{ok, 1} || _ <- Calls],
-    true = Failed =/= [],
-    [{error, {<<"RuntimeError">>, <<"no event loop could be started">>, _}} = Answer
-     || Answer <- Failed],
-    {ok, 2} = peer:call(Peer, py, call, [ct_async, answer, [2]]),
-    1 = peer:call(Peer, ?MODULE, loop_threads, []),
-    ok = peer:call(Peer, application, stop, [erlpy]),
-    ok = peer:stop(Peer).
-
-await_all(Calls) ->
-    [py:async_await(Ref, 10000) || Ref <- [py:async_call(M, F, Args) || {M, F, Args} <- Calls]].
 
 wrong_settings(Config) ->
     [

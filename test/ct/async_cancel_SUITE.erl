@@ -54,7 +54,6 @@ groups() ->
         {stop, [], [
             stop_with_a_thousand_tasks,
             stop_with_one_that_refuses,
-            stop_with_one_that_cancels_all,
             stop_with_blocked_loops,
             stop_cancels_background_tasks,
             stop_closes_generators,
@@ -536,17 +535,6 @@ stop_with_one_that_refuses(_Config) ->
     none = told(ended),
     ok = no_tasks(),
     ok = eventually(fun() -> loop_threads() =:= 1 end).
-
-%% It comes to its end, though it cancels what the loop itself runs as well.
-stop_with_one_that_cancels_all(_Config) ->
-    Ref = py:async_call(ct_async, cancel_all, [self()]),
-    none = told(running),
-    ok = application:stop(erlpy),
-    {error, stopped} = py:async_await(Ref, 0),
-    none = told(ended),
-    ok = no_loops(),
-    ok = application:start(erlpy),
-    ok = no_tasks().
 
 stop_with_blocked_loops(Config) ->
     [
