@@ -37,6 +37,7 @@ PLOTS = [
     ("stopping", "Stopping", ["py:interrupt", "{error, timeout}"]),
     ("channel", "Channels", ["channel,"]),
     ("asyncio", "asyncio", ["write to await", "10000 buffers", "10000 calls"]),
+    ("interpreters", "Two interpreters", ["8 calls that compute", "stream into each"]),
     ("more", "More", [""]),
 ]
 
