@@ -76,17 +76,17 @@ start_link(Id, Mode) ->
 %% <ul>
 %% <li>`max_connections' (from 1, default 100): so many at once.</li>
 %% <li>`setup_code' (iodata, default none): Python text that is run in the context first.</li>
-%% <li>`app_module' and `app_callable' (atoms or binaries, the second `app' by default, dots allowed):
-%%   the module is imported, and its attribute becomes the protocol factory, as
+%% <li>`app_module' and `app_callable' (atoms or binaries, the second `app' by default, dots
+%%   allowed): the module is imported, and its attribute becomes the protocol factory, as
 %%   `erlang.reactor.set_protocol_factory()' would set it.</li>
 %% <li>`name': what the process is registered as.</li>
 %% </ul>
 %% On Erlang/OTP 28 and later the answer is `{error, {not_supported, Text}}'.
 %%
-%% Without a factory of its own a reactor has the one that was set outside of any, in the same
-%% interpreter.  A failure
-%% of the setup is `{error, {setup_code, Reason}}' or `{error, {app_module, Reason}}', where
-%% `Reason' is that of {@link py:exec/1}.  A bad option raises `badarg'.
+%% Without a factory of its own a reactor has the one that was set outside of any, in the
+%% same interpreter.  A failure of the setup is `{error, {setup_code, Reason}}' or
+%% `{error, {app_module, Reason}}', where `Reason' is that of {@link py:exec/1}.  A bad
+%% option raises `badarg'.
 -spec start_link(Id :: term(), mode(), options()) -> {ok, pid()} | {error, term()}.
 start_link(Id, Mode, Options) ->
     Who = {start_link, [Id, Mode, Options]},
