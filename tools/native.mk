@@ -1,8 +1,8 @@
 # The C part for one Python.  Run by the Makefile beside the root, from the root, with
 #   CONFIG   the folder of that Python under _build/c/
 #   OUT      where the result goes (priv, or a folder of your own)
-# Goals: install (both libraries and the package), install-extension, objects, tidy
-# (clang-tidy with the flags of the compiler).
+# Goals: install (both libraries and the package), install-extension, objects (and those
+# of tests that are built with them), tidy (clang-tidy with the flags of the compiler).
 
 include $(CONFIG)/config.mk
 
@@ -35,6 +35,7 @@ STREAM := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/stream/*.c)))
 MODULE := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/python/*.c)))
 LOADER := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/python/extension/*.c)))
 NODE := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard c_src/erlang/*.c)))
+TESTS := $(OBJ)/test/fuzz/terms.o
 
 tidied = $(patsubst $(OBJ)/%.o,tidy/%,$(1))
 TIDY := $(call tidied,$(STREAM) $(MODULE) $(LOADER) $(NODE))
@@ -42,7 +43,7 @@ TIDY := $(call tidied,$(STREAM) $(MODULE) $(LOADER) $(NODE))
 # A room sees no more headers than it may use.
 $(STREAM) $(call tidied,$(STREAM)): ROOM :=
 $(MODULE) $(LOADER) $(call tidied,$(MODULE) $(LOADER)): ROOM := $(PYTHON_CFLAGS)
-$(NODE) $(call tidied,$(NODE)): ROOM := -I$(CONFIG) $(PYTHON_CFLAGS) -isystem '$(ERLANG_INCLUDE)'
+$(NODE) $(TESTS) $(call tidied,$(NODE)): ROOM := -I$(CONFIG) $(PYTHON_CFLAGS) -isystem '$(ERLANG_INCLUDE)'
 
 NIF := $(OBJ)/erlpy.so
 EXTENSION := $(OBJ)/_erlang$(EXT_SUFFIX)
@@ -52,7 +53,7 @@ PACKAGE := $(patsubst python/%,$(OUT)/python/%,$(shell \
 .PHONY: install install-extension objects tidy $(TIDY) FORCE
 .DELETE_ON_ERROR:
 
-objects: $(STREAM) $(MODULE) $(LOADER) $(NODE)
+objects: $(STREAM) $(MODULE) $(LOADER) $(NODE) $(TESTS)
 
 install: $(NIF) install-extension
 	@tools/install-file $(NIF) $(OUT)/erlpy.so
@@ -97,4 +98,4 @@ $(OBJ)/flags: FORCE
 	@printf '%s\n' "$(CC) $(BUILD_CFLAGS)" | cmp -s - $@ || \
 	    printf '%s\n' "$(CC) $(BUILD_CFLAGS)" > $@
 
--include $(patsubst %.o,%.d,$(STREAM) $(MODULE) $(LOADER) $(NODE))
+-include $(patsubst %.o,%.d,$(STREAM) $(MODULE) $(LOADER) $(NODE) $(TESTS))

@@ -87,7 +87,7 @@ next_double(source *from)
     return value;
 }
 
-static void
+static _Noreturn void
 fail(const char *what)
 {
     fprintf(stderr, "fuzz: %s\n", what);
@@ -520,6 +520,16 @@ leave(void)
     _exit(0);
 }
 
+static pyb_state *
+imported_state(void)
+{
+    PyObject *module = PyImport_ImportModule("_erlang");
+    if (module == NULL) {
+        fail("no module");
+    }
+    return PyModule_GetState(module);
+}
+
 /* `arguments`: those of libFuzzer, separated by newlines. */
 int
 erlpy_fuzz(const char *arguments, PyObject *helpers)
@@ -531,7 +541,7 @@ erlpy_fuzz(const char *arguments, PyObject *helpers)
     for (char *word; argc < 63 && (word = strsep(&rest, "\n")) != NULL;) {
         items[argc++] = word;
     }
-    state = pyb_current_state();
+    state = imported_state();
     helper_objects = helpers;
     atexit(leave);
     return LLVMFuzzerRunDriver(&argc, &argv, test_one);
