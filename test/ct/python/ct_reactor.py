@@ -279,13 +279,13 @@ class Keeps(reactor.Protocol):
 
     def data_received(self, data):
         copy = bytes(data)
-        if copy.endswith(b"?"):
-            same = all(bytes(kept) == was and kept == was for kept, was in self.kept)
-            tell("kept", (same, sum(len(was) for _, was in self.kept)))
-            return "close"
         self.kept.append((data, copy))
         self.kept.append((memoryview(data), copy))
-        return "continue"
+        if not copy.endswith(b"?"):
+            return "continue"
+        same = all(bytes(kept) == was and kept == was for kept, was in self.kept)
+        tell("kept", (same, sum(len(was) for _, was in self.kept)))
+        return "close"
 
 
 class Refuses(Told):
