@@ -462,6 +462,9 @@ executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env)
 unsigned
 executor_load(executor *ex)
 {
+    if (atomic_load_explicit(&ex->failed, memory_order_relaxed)) {
+        return UINT_MAX;
+    }
     pthread_mutex_lock(&ex->lock);
     unsigned load = (unsigned)ex->queued + executor__busy_locked(ex);
     load -= load < ex->count[WORKER_PARKED] ? load : ex->count[WORKER_PARKED];

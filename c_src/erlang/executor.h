@@ -24,8 +24,9 @@
  * in a sleep or a socket.
  *
  * LOCK.  One per executor, held for a few instructions and never while the GIL is being
- * taken.  Under it: the lock of a token, and the wait lock of the stream behind that. A
- * worker that holds the GIL only tries it; whoever cancels may take it with the GIL.
+ * taken: it may be taken with the GIL, and between two jobs a worker that has that only
+ * tries it.  Under it: the lock of a token, and the wait lock of the stream behind
+ * that.
  */
 #ifndef ERLPY_EXECUTOR_H
 #define ERLPY_EXECUTOR_H
@@ -80,7 +81,8 @@ void executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env
  * before. */
 void executor_cancel(executor *ex, job *j);
 
-/* Jobs that have not ended, but for those that wait or are on a loop: a hint. */
+/* Jobs that have not ended, but for those that wait or are on a loop: a hint.  UINT_MAX
+ * while its threads cannot enter the interpreter. */
 unsigned executor_load(executor *ex);
 
 typedef struct executor_counts {

@@ -86,6 +86,7 @@ typedef struct task_list {
 struct executor {
     atomic_uint refs;
     bool context;
+    atomic_bool failed;                 /* its newest thread could not enter `in` */
     interpreter *in;                    /* a reference */
     executor *next_known, **known_link; /* lock of the registry */
 

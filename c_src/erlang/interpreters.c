@@ -74,7 +74,14 @@ interpreter_free_text(char *text)
 const char *
 interpreter_failure(interpreter *in)
 {
-    return in->failure != NULL ? in->failure : "the interpreter has ended";
+    pthread_mutex_lock(&in->lock);
+    const char *failure = in->failure;
+    if (failure == NULL) {
+        failure =
+            in->state == INTERPRETER_READY ? no_memory : "the interpreter has ended";
+    }
+    pthread_mutex_unlock(&in->lock);
+    return failure;
 }
 
 /* ---- The GIL ---- */

@@ -451,8 +451,8 @@ runtime_is_up(void)
 static executor *
 pick_own_pool_locked(unsigned count)
 {
-    executor *found = NULL;
     unsigned least = UINT_MAX, first = rt->next_pool++;
+    executor *found = count > 0 ? rt->own_pools[first % count] : NULL;
     for (unsigned i = 0; i < count && least > 0; i++) {
         executor *ex = rt->own_pools[(first + i) % count];
         unsigned load = executor_load(ex);

@@ -335,7 +335,7 @@ free_worker(worker *w)
     free(w);
 }
 
-/* The interpreter could not be made. */
+/* The interpreter could not be made, or entered. */
 static void
 answer_failure(worker *w, job *j)
 {
@@ -349,14 +349,29 @@ answer_failure(worker *w, job *j)
     job_drop_request(j);
 }
 
-static void
-answer_failures(worker *w)
+/* Enters the interpreter.  When that fails it is tried again with each job, which is
+ * answered, or handed back to be run.  NULL, and w->python may be NULL too: there is
+ * none, and this worker is to end. */
+static job *
+enter(worker *w)
 {
-    job *j;
-    while ((j = await_job(w)) != NULL) {
-        answer_failure(w, j);
-        finish_job(w, j);
+    job *j = NULL;
+    PyThreadState *python;
+    while ((python = interpreter_enter(w->ex->in)) == NULL) {
+        atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
+        atomic_store_explicit(&w->ex->failed, true, memory_order_relaxed);
+        if (j != NULL) {
+            answer_failure(w, j);
+            finish_job(w, j);
+        }
+        j = await_job(w);
+        if (j == NULL) {
+            return NULL;
+        }
     }
+    w->python = python;
+    atomic_store_explicit(&w->ex->failed, false, memory_order_relaxed);
+    return j;
 }
 
 static bool
@@ -369,15 +384,17 @@ is_last_to_go(worker *w)
     return last;
 }
 
+/* `first`: a job that it has already, or NULL. */
 static void
-serve(worker *w)
+serve(worker *w, job *first)
 {
-    job *j;
     w->run = runner_new_gil(w->ex->in, w->ex->context);
     give_gil();
     atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
-    while ((j = await_job(w)) != NULL) {
+    job *j = first != NULL ? first : await_job(w);
+    while (j != NULL) {
         run_jobs(w, j);
+        j = await_job(w);
     }
     /* It is in no list any more: destructors may come to a wait of ours. */
     pthread_setspecific(rt->worker_key, NULL);
@@ -397,12 +414,9 @@ worker_main(void *arg)
     runtime_name_thread(w->ex->context ? "erlpy_context" : "erlpy_pool");
     w->ident = PyThread_get_thread_ident();
     w->thread = pthread_self();
-    w->python = interpreter_enter(w->ex->in);
+    job *first = enter(w);
     if (w->python != NULL) {
-        serve(w);
-    } else {
-        atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
-        answer_failures(w);
+        serve(w, first);
     }
     uint64_t epoch = w->epoch;
     if (w->ex->context) {
