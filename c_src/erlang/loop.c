@@ -220,6 +220,8 @@ serve(event_loop *loop, PyThreadState *python)
     if (loop->run == NULL || !event_loop_serve_gil(loop)) {
         fail_calls_gil(loop);
     }
+    /* What waits from here on is not the loop's: destructors, functions of atexit. */
+    pthread_setspecific(rt->loop_key, NULL);
     runner_free_gil(loop->run);
     interpreter_leave_gil(loop->in, python);
 }
@@ -245,7 +247,6 @@ loop_main(void *arg)
     if (python != NULL) {
         pthread_setspecific(rt->loop_key, loop);
         serve(loop, python);
-        pthread_setspecific(rt->loop_key, NULL);
         event_loop_release(loop);
         count_thread(-1);
     }

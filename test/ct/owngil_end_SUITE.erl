@@ -19,6 +19,7 @@ all() ->
         audit_hook_stays,
         audit_hook_that_refuses,
         exit_functions_run,
+        exit_functions_may_call,
         exit_at_the_end,
         thread_that_ends_later,
         thread_that_stays,
@@ -133,6 +134,22 @@ exit_functions_run(_Config) ->
     ok = none_in_use(),
     erlpy_ct:nothing_told(0).
 
+%% Also on the thread of an event loop that has been ended.
+exit_functions_may_call(_Config) ->
+    Self = self(),
+    ok = py:register_function(exiting, fun(Word) -> Self ! {called, Word}, ok end),
+    [
+        begin
+            Context = new(),
+            {ok, none} = py:call(Context, ct_owngil, call_at_exit, [exiting]),
+            ok = py_context:destroy(Context),
+            <<"exited">> = receive {called, Word} -> Word after ?WITHIN -> none end,
+            ok = none_in_use()
+        end
+     || _ <- lists:seq(1, 5)
+    ],
+    ok = py:unregister_function(exiting).
+
 %% SystemExit ends neither the node nor the rest.
 exit_at_the_end(_Config) ->
     Context = new(),
@@ -226,10 +243,10 @@ thousand_contexts(_Config) ->
     %% Each was used by the next one, unless that was quicker than its end.
     true = maps:get(interpreters, After) - maps:get(interpreters, Before) =< 3.
 
-%% 16 KiB each, and an interpreter or two more; sanitisers keep what has been freed.
+%% 4 KiB each, and an interpreter or two more; sanitisers keep what has been freed.
 grown() ->
     case os:getenv("ERLPY_SANITIZER") of
-        false -> 1000 * 16384 + 16000000;
+        false -> 1000 * 4096 + 12000000;
         _ -> 1 bsl 30
     end.
 
@@ -343,7 +360,7 @@ pool_of_cancels(_Config) ->
     {ok, Buf} = py_buffer:new(),
     _ = [
         begin
-            {error, timeout} = py:call(ct_owngil, Function, [self() | Args], #{}, 300),
+            {error, timeout} = py:call(ct_owngil, Function, [self() | Args], #{}, 500),
             _ = told(running),
             <<"Cancelled">> = told(ended)
         end

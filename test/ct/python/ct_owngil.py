@@ -240,6 +240,11 @@ def at_exit(pid):
     atexit.register(tell, pid, "exited", interpreter())
 
 
+async def call_at_exit(name):
+    """On an event loop, whose thread is the last to leave."""
+    atexit.register(erlang.call, name, "exited")
+
+
 class Reading:
     """Reads when it is dropped."""
 
