@@ -166,6 +166,23 @@ interpreter_exception_gil(void)
     return copy;
 }
 
+static int
+put_in_front(PyObject *path, PyObject *dir)
+{
+    int known = PySequence_Contains(path, dir);
+    Py_ssize_t at = known == 1 ? PySequence_Index(path, dir) : 0;
+    if (known < 0 || at < 0) {
+        return -1;
+    }
+    if (known == 1 && at == 0) {
+        return 0;
+    }
+    if (PyList_Insert(path, 0, dir) < 0) {
+        return -1;
+    }
+    return known == 1 ? PySequence_DelItem(path, at + 1) : 0;
+}
+
 /* Puts the directories in front of sys.path, in order, each once. */
 static int
 extend_path(char **dirs)
@@ -175,17 +192,17 @@ extend_path(char **dirs)
         PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
         return -1;
     }
-    Py_ssize_t at = 0;
-    for (char **dir = dirs; dir != NULL && *dir != NULL; dir++) {
-        PyObject *text = PyUnicode_DecodeFSDefault(*dir);
-        int known = text != NULL ? PySequence_Contains(path, text) : -1;
-        int failed = known < 0 || (known == 0 && PyList_Insert(path, at++, text) < 0);
-        Py_XDECREF(text);
-        if (failed) {
-            return -1;
-        }
+    size_t left = 0;
+    while (dirs != NULL && dirs[left] != NULL) {
+        left++;
     }
-    return 0;
+    int failed = 0;
+    while (left > 0 && failed == 0) {
+        PyObject *dir = PyUnicode_DecodeFSDefault(dirs[--left]);
+        failed = dir != NULL ? put_in_front(path, dir) : -1;
+        Py_XDECREF(dir);
+    }
+    return failed;
 }
 
 bool

@@ -219,7 +219,11 @@ setting_python_path(Config) ->
     ok = erlpy_ct:start(Config, [{python_path, [One, unicode:characters_to_binary(Two)]}]),
     {ok, 1} = py:eval("__import__('ct_on_path').value"),
     {ok, 1} = py:eval("__import__('ct_only_1').value"),
-    {ok, 2} = py:eval("__import__('ct_only_2').value").
+    {ok, 2} = py:eval("__import__('ct_only_2').value"),
+    %% Another start has another order.
+    Changed = [unicode:characters_to_binary(Dir) || Dir <- [Two, One]],
+    ok = erlpy_ct:start(Config, [{python_path, Changed}]),
+    {ok, Changed} = py:eval("__import__('sys').path[:2]").
 
 wrong_settings_are_named(_Config) ->
     ok = application:stop(erlpy),
