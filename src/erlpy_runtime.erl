@@ -90,13 +90,23 @@ start_python() ->
             Error
     end.
 
-%% What the settings ask for is there.  uvloop does not load into interpreters with a GIL
-%% of their own: there asyncio's loops are.
-has_parts(uvloop, 0, Timeout) ->
-    has(pool, <<"__import__('uvloop') and None">>, {event_loop, uvloop}, Timeout);
-has_parts(_EventLoop, 0, _Timeout) ->
+%% What the settings ask for is there.
+has_parts(EventLoop, OwnPools, Timeout) ->
+    ok = has_event_loop(EventLoop, Timeout),
+    has_pools(OwnPools, Timeout).
+
+%% In the main interpreter: it does not load into those with a GIL of their own, where
+%% asyncio's loops are.
+has_event_loop(asyncio, _Timeout) ->
     ok;
-has_parts(_EventLoop, _OwnPools, Timeout) ->
+has_event_loop(uvloop, Timeout) ->
+    {ok, Context} = py_nif:context_new(worker),
+    ok = has(Context, <<"__import__('uvloop') and None">>, {event_loop, uvloop}, Timeout),
+    py_nif:context_destroy(Context).
+
+has_pools(0, _Timeout) ->
+    ok;
+has_pools(_OwnPools, Timeout) ->
     has(pool, <<"None">>, {pool, owngil}, Timeout).
 
 has(Target, Code, {Setting, Value}, Timeout) ->
