@@ -77,24 +77,41 @@ handle_repr(PyObject *self)
                                 (unsigned long long)((pyb_handle *)self)->word);
 }
 
+/* Who takes it for the buffer that it would be elsewhere is told so. */
+static PyObject *
+ref_get_attribute(PyObject *self, PyObject *name)
+{
+    PyObject *value = PyObject_GenericGetAttr(self, name);
+    if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Format(PyExc_AttributeError,
+                     "'erlang.Ref' object has no attribute %R; a buffer or channel of "
+                     "another node comes as a Ref: only Python of that node can use it",
+                     name);
+    }
+    return value;
+}
+
 static PyMethodDef handle_methods[] = {
     {"__reduce__", pyb__refuse_pickle, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-#define HANDLE_SLOTS(doc)                                                              \
+#define HANDLE_SLOTS(doc, get_attribute)                                               \
     {                                                                                  \
         {Py_tp_doc, (void *)(uintptr_t)(doc)}, {Py_tp_dealloc, handle_dealloc},        \
             {Py_tp_traverse, pyb__visit_type}, {Py_tp_repr, handle_repr},              \
             {Py_tp_hash, handle_hash}, {Py_tp_richcompare, handle_compare},            \
-            {Py_tp_methods, handle_methods}, {0, NULL},                                \
+            {Py_tp_getattro, get_attribute}, {Py_tp_methods, handle_methods},          \
+            {0, NULL},                                                                 \
     }
 
 static PyType_Slot pid_slots[] = HANDLE_SLOTS(
     "An Erlang process.  Comes from Erlang; good for erlang.send() and for "
-    "passing back.");
+    "passing back.",
+    PyObject_GenericGetAttr);
 static PyType_Slot ref_slots[] = HANDLE_SLOTS(
-    "An Erlang reference.  Comes from Erlang; good for comparing and passing back.");
+    "An Erlang reference.  Comes from Erlang; good for comparing and passing back.",
+    ref_get_attribute);
 
 #define HANDLE_FLAGS                                                                   \
     (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |              \

@@ -6,7 +6,7 @@
 -compile([export_all, nowarn_export_all]).
 
 suite() ->
-    [{timetrap, {seconds, 15}}].
+    [{timetrap, {seconds, 60}}].
 
 all() ->
     [{group, making}, {group, writing}, {group, ends}, {group, memory}, {group, identity},
@@ -383,7 +383,8 @@ retained(Options, Offset, Size) ->
     {_, Monitor} = spawn_monitor(fun() ->
         Parent = random(10_000_000),
         ok = py_buffer:write(Buf, binary:part(Parent, Offset, Size)),
-        ok = py_buffer:write(Buf, [<<"x">>, binary:part(Parent, Offset, Size)])
+        ok = py_buffer:write(Buf, [<<"x">>, binary:part(Parent, Offset, Size)]),
+        erlang:garbage_collect()
     end),
     receive {'DOWN', Monitor, process, _, Why} -> normal = Why end,
     Retained = binary_memory() - Before,
@@ -533,21 +534,20 @@ one_stream_many_terms(_Config) ->
 buffer_of_another_node(Config) ->
     {Here, HereNode} = erlpy_ct:peer(buffer_here, #{}),
     {There, _} = erlpy_ct:peer(buffer_there, #{}),
-    ok = peer:call(Here, application, load, [erlpy]),
-    ok = peer:call(Here, application, set_env, [erlpy, python_path, [erlpy_ct:python_dir(Config)]]),
-    {ok, _} = peer:call(Here, application, ensure_all_started, [erlpy]),
+    [ok = peer:call(Peer, erlpy_ct, start, [Config, []]) || Peer <- [Here, There]],
     pong = peer:call(There, net_adm, ping, [HereNode]),
     ok = peer:call(There, ?MODULE, use_far_away, [HereNode]),
     ok = peer:stop(Here),
     ok = peer:stop(There).
 
-%% Runs on a node without Python.
 use_far_away(Node) ->
     {Holder, Buf} = erpc:call(Node, ?MODULE, hold_buffer, []),
     [begin
          Text = erlpy_ct:badarg(py_buffer, Function, Args, 1),
          {match, _} = re:run(Text, "^buffer of another node: only processes of ")
      end || {Function, Args} <- [{write, [Buf, <<"x">>]}, {write, [Buf, ["x"]]}, {close, [Buf]}]],
+    {error, {<<"AttributeError">>, NoBuffer, _}} = py:call(ct_buffers, invoke, [Buf, read, 10]),
+    {match, _} = re:run(NoBuffer, "no attribute 'read'; a buffer or channel of another node"),
     %% At home it is itself again.
     ok = erpc:call(Node, py_buffer, write, [Buf, <<"home">>]),
     {ok, <<"home">>} = erpc:call(Node, py, call, [ct_buffers, invoke, [Buf, read, 10]]),
