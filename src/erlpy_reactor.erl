@@ -79,35 +79,46 @@ set_up(Id, Context, Options) ->
     case prepare(Context, Options) of
         ok ->
             {ok, Reactor} = py_nif:reactor_new(maps:get(max_connections, Options, 100)),
-            Ref = py:spawn_call(Context, 'erlang.reactor', '_serve', [Reactor]),
-            {ok, #state{id = Id, context = Context, reactor = Reactor, serving = Ref}};
+            case py:spawn_call(Context, 'erlang.reactor', '_serve', [Reactor]) of
+                {error, Reason} ->
+                    give_up(Context, Reason);
+                Ref ->
+                    {ok, #state{id = Id, context = Context, reactor = Reactor, serving = Ref}}
+            end;
         {error, Reason} ->
-            ok = py_context:destroy(Context),
-            {stop, Reason}
+            give_up(Context, Reason)
     end.
+
+give_up(Context, Reason) ->
+    ok = py_context:destroy(Context),
+    {stop, Reason}.
 
 prepare(Context, Options) ->
-    case begin_context(Context, Options) of
-        {ok, none} -> run(Context, maps:get(setup_code, Options, none));
-        {error, Reason} -> {error, {app_module, Reason}}
+    case py:call(Context, 'erlang.reactor', '_begin', []) of
+        {ok, none} -> run_setup(Context, Options);
+        {error, _} = Error -> Error
     end.
 
-begin_context(Context, Options) ->
-    Module = maps:get(app_module, Options, none),
-    Args = [name(Module), name(maps:get(app_callable, Options, app))],
-    py:call(Context, 'erlang.reactor', '_begin', Args).
-
-name(none) -> none;
-name(Name) when is_atom(Name) -> {str, atom_to_binary(Name)};
-name(Name) -> {str, Name}.
-
-run(_Context, none) ->
-    ok;
-run(Context, Code) ->
-    case py:exec(Context, Code) of
-        ok -> ok;
+run_setup(Context, Options) ->
+    case run(Context, Options) of
+        ok -> set_factory(Context, Options);
         {error, Reason} -> {error, {setup_code, Reason}}
     end.
+
+run(Context, #{setup_code := Code}) -> py:exec(Context, Code);
+run(_Context, #{}) -> ok.
+
+set_factory(Context, #{app_module := Module} = Options) ->
+    Args = [name(Module), name(maps:get(app_callable, Options, app))],
+    case py:call(Context, 'erlang.reactor', '_set_factory', Args) of
+        {ok, none} -> ok;
+        {error, Reason} -> {error, {app_module, Reason}}
+    end;
+set_factory(_Context, #{}) ->
+    ok.
+
+name(Name) when is_atom(Name) -> {str, atom_to_binary(Name)};
+name(Name) -> {str, Name}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(reactor, _From, #state{reactor = Reactor} = State) ->
@@ -127,6 +138,8 @@ handle_info({select, Connection, _Ref, Ready}, State) ->
     {noreply, State};
 handle_info({py_response, Ref, Result}, #state{serving = Ref} = State) ->
     {stop, {reactor_ended, Result}, State#state{serving = none}};
+handle_info({'EXIT', _Pid, normal}, State) ->
+    {noreply, State};
 handle_info({'EXIT', _Pid, Reason}, State) ->
     {stop, Reason, State};
 handle_info(_Message, State) ->

@@ -92,9 +92,7 @@ start_link(Id, Mode, Options) ->
     Who = {start_link, [Id, Mode, Options]},
     erlpy_context:is_mode(Mode) orelse
         erlpy_error:badarg_at(?MODULE, Who, 2, "not a mode: auto, worker or owngil"),
-    ok = erlpy_options:check({?MODULE, Who, 3}, Options, fun is_option/2),
-    maps:is_key(app_module, Options) orelse not maps:is_key(app_callable, Options) orelse
-        erlpy_options:refuse({?MODULE, Who, 3}, Options, "app_callable without app_module", []),
+    ok = check_options({?MODULE, Who, 3}, Options),
     erlpy_reactor:start_link(Id, Mode, Options).
 
 %% @doc A specification for a supervisor, of the arguments of {@link start_link/3}.
@@ -153,8 +151,14 @@ check_handoff({_, Args} = Who, Fd, Info) ->
     is_map(Info) orelse erlpy_error:badarg_at(?MODULE, Who, length(Args), "not a map"),
     ok.
 
+check_options(Where, Options) ->
+    ok = erlpy_options:check(Where, Options, fun is_option/2),
+    maps:is_key(app_module, Options) orelse not maps:is_key(app_callable, Options) orelse
+        erlpy_options:refuse(Where, Options, "app_callable without app_module", []),
+    ok.
+
 is_option(max_connections, Max) -> is_integer(Max) andalso Max > 0 andalso Max =< 16#7FFFFFFF;
-is_option(setup_code, Code) -> is_binary(Code) orelse is_list(Code);
+is_option(setup_code, Code) -> is_text(Code);
 is_option(app_module, Name) -> is_atom(Name) orelse is_binary(Name);
 is_option(app_callable, Name) -> is_atom(Name) orelse is_binary(Name);
 is_option(name, Name) when is_atom(Name) -> Name =/= undefined;
@@ -162,6 +166,15 @@ is_option(name, {local, Name}) -> is_atom(Name);
 is_option(name, {global, _}) -> true;
 is_option(name, {via, Module, _}) -> is_atom(Module);
 is_option(_Name, _Value) -> unknown.
+
+%% As py:exec/2 takes it.
+is_text(Code) when is_binary(Code); is_list(Code) ->
+    try is_binary(unicode:characters_to_binary(Code))
+    catch
+        error:badarg -> false
+    end;
+is_text(_Code) ->
+    false.
 
 default_reactor() ->
     case whereis(?DEFAULT) of
@@ -173,8 +186,10 @@ default_reactor() ->
 %% the next handoff starts another.
 start_default() ->
     Options = application:get_env(erlpy, reactor, #{}),
-    Who = {start_link, [default, auto, Options]},
-    ok = erlpy_options:check({?MODULE, Who, 3}, Options, fun is_option/2),
+    Where = {?MODULE, {start_link, [default, auto, Options]}, 3},
+    ok = check_options(Where, Options),
+    maps:is_key(name, Options) andalso
+        erlpy_options:refuse(Where, Options, "the default reactor has its own name", []),
     Child = #{
         id => ?DEFAULT,
         start => {erlpy_reactor, start_default_link, [Options#{name => ?DEFAULT}]},

@@ -194,13 +194,12 @@ reactor_new_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
     return answer;
 }
 
-static nif_message *
-message_of_info(ErlNifEnv *env, ERL_NIF_TERM info)
-{
-    cargo load = {0};
-    weight w = weigh(env, info, &load);
-    return message_of_term(info, w, 0, &load);
-}
+/* What was told at the handoff, with the buffers in it. */
+typedef struct handed_info {
+    ERL_NIF_TERM term;
+    weight w;
+    cargo load;
+} handed_info;
 
 static ERL_NIF_TERM
 error_of_errno(int error)
@@ -215,12 +214,13 @@ error_of_errno(int error)
     }
 }
 
-/* Takes the descriptor. */
+/* Takes the descriptor, and the load. */
 static ERL_NIF_TERM
-add_connection(ErlNifEnv *env, reactor_handle *handle, int fd, ERL_NIF_TERM info)
+add_connection(ErlNifEnv *env, reactor_handle *handle, int fd, handed_info *info)
 {
     nif_connection *self = enif_alloc_resource(connection_type, sizeof *self);
     if (self == NULL) {
+        cargo_clear(&info->load);
         close(fd);
         return error_tuple(env, nif_am.am_enomem);
     }
@@ -230,7 +230,9 @@ add_connection(ErlNifEnv *env, reactor_handle *handle, int fd, ERL_NIF_TERM info
     ERL_NIF_TERM answer = nif_am.am_ok;
     if (error != 0) {
         answer = error_tuple(env, error_of_errno(error));
-    } else if ((c->info = message_of_info(env, info)) == NULL) {
+        cargo_clear(&info->load);
+    } else if ((c->info = message_of_term(info->term, info->w, 0, &info->load)) ==
+               NULL) {
         answer = error_tuple(env, nif_am.am_enomem);
     } else {
         switch (reactor_add(handle->r, c)) {
@@ -251,23 +253,50 @@ add_connection(ErlNifEnv *env, reactor_handle *handle, int fd, ERL_NIF_TERM info
     return answer;
 }
 
-ERL_NIF_TERM
-reactor_handoff_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+/* Takes the load. */
+static ERL_NIF_TERM
+hand_over(ErlNifEnv *env, const ERL_NIF_TERM argv[], handed_info *info)
 {
     int fd;
     reactor_handle *handle = handle_of(env, argv[0]);
-    (void)argc;
     if (handle == NULL || !enif_get_int(env, argv[1], &fd)) {
+        cargo_clear(&info->load);
         return enif_make_badarg(env);
     }
     int copy = connection_dup(fd);
     if (copy < 0) {
+        cargo_clear(&info->load);
         return error_tuple(env, error_of_errno(-copy));
     }
     ErlNifEnv *before = nif_env_enter(env);
-    ERL_NIF_TERM answer = add_connection(env, handle, copy, argv[2]);
+    ERL_NIF_TERM answer = add_connection(env, handle, copy, info);
     nif_env_leave(before);
     return answer;
+}
+
+static ERL_NIF_TERM
+handoff_large_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    handed_info info = {.term = argv[2], .w = WEIGHT_LARGE};
+    (void)argc;
+    if (!weigh_cargo(env, argv[2], &info.load)) {
+        cargo_clear(&info.load);
+        return error_tuple(env, nif_am.am_enomem);
+    }
+    return hand_over(env, argv, &info);
+}
+
+ERL_NIF_TERM
+reactor_handoff_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
+{
+    handed_info info = {.term = argv[2]};
+    info.w = weigh(env, argv[2], &info.load);
+    if (info.w != WEIGHT_LARGE) {
+        return hand_over(env, argv, &info);
+    }
+    cargo_clear(&info.load);
+    return enif_schedule_nif(env, "reactor_handoff", ERL_NIF_DIRTY_JOB_CPU_BOUND,
+                             handoff_large_nif, argc, argv);
 }
 
 ERL_NIF_TERM

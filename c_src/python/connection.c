@@ -150,27 +150,40 @@ read_host(const char *host, int port, unsigned flow, unsigned scope, any_address
     return false;
 }
 
+/* Null bytes are part of an abstract name, which begins with one. */
+static const char *
+find_fault_of_path(const char *path, size_t length, size_t room)
+{
+    bool abstract = length > 0 && path[0] == '\0';
+    if (!abstract && memchr(path, '\0', length) != NULL) {
+        return "sendto() argument 'addr' must be a path without a null byte";
+    }
+    return length < room + abstract ? NULL
+                                    : "sendto() argument 'addr' is too long a path";
+}
+
 static bool
 read_path(PyObject *path, any_address *a, socklen_t *size)
 {
-    PyObject *bytes = NULL;
-    if (!PyUnicode_FSConverter(path, &bytes)) {
+    PyObject *bytes =
+        PyBytes_Check(path) ? Py_NewRef(path) : PyUnicode_EncodeFSDefault(path);
+    if (bytes == NULL) {
         return false;
     }
+    const char *text = PyBytes_AS_STRING(bytes);
     size_t length = (size_t)PyBytes_GET_SIZE(bytes);
-    bool fits = length < sizeof a->un.sun_path;
-    if (fits) {
+    const char *fault = find_fault_of_path(text, length, sizeof a->un.sun_path);
+    if (fault == NULL) {
         memset(a, 0, sizeof *a);
         a->un.sun_family = AF_UNIX;
-        memcpy(a->un.sun_path, PyBytes_AS_STRING(bytes), length);
+        memcpy(a->un.sun_path, text, length);
         *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length +
-                            (length > 0 && a->un.sun_path[0] != '\0'));
+                            (length > 0 && text[0] != '\0'));
     } else {
-        PyErr_SetString(PyExc_ValueError,
-                        "sendto() argument 'addr' is too long a path");
+        PyErr_SetString(PyExc_ValueError, fault);
     }
     Py_DECREF(bytes);
-    return fits;
+    return fault == NULL;
 }
 
 /* As pyb__address_object() shows them.  False: an exception is set. */

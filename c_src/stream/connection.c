@@ -62,7 +62,8 @@ look_at(connection *c, int flags)
     if (S_ISSOCK(status.st_mode)) {
         return look_at_socket(c);
     }
-    return S_ISFIFO(status.st_mode) || isatty(c->fd) ? 0 : EINVAL;
+    c->fresh = S_ISFIFO(status.st_mode);
+    return c->fresh || isatty(c->fd) ? 0 : EINVAL;
 }
 
 int
@@ -116,9 +117,25 @@ connection_close(connection *c)
     }
 }
 
+/* close() would wait for as long, whoever calls it. */
+static void
+end_lingering(int fd)
+{
+    struct linger linger;
+    socklen_t size = sizeof linger;
+    if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 &&
+        linger.l_onoff != 0 && linger.l_linger > 0) {
+        linger.l_onoff = 0;
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    }
+}
+
 void
 connection_close_descriptor(connection *c)
 {
+    if (c->is_socket) {
+        end_lingering(c->fd);
+    }
     close(c->fd);
     c->fd = -1;
 }
@@ -138,6 +155,25 @@ connection__watch(connection *c, int event)
     return error;
 }
 
+/* A datagram that does not fit is gone. */
+static ssize_t
+receive_datagram(int fd, void *room, size_t size, struct sockaddr_storage *address,
+                 socklen_t *address_size)
+{
+    struct iovec part = {.iov_base = room, .iov_len = size};
+    struct msghdr message = {.msg_name = address,
+                             .msg_namelen = *address_size,
+                             .msg_iov = &part,
+                             .msg_iovlen = 1};
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+    *address_size = message.msg_namelen;
+    if (got >= 0 && message.msg_flags & MSG_TRUNC) {
+        errno = EMSGSIZE;
+        return -1;
+    }
+    return got;
+}
+
 static ssize_t
 receive(connection *c, void *room, size_t size, struct sockaddr_storage *address,
         socklen_t *address_size)
@@ -145,8 +181,7 @@ receive(connection *c, void *room, size_t size, struct sockaddr_storage *address
     if (!c->is_socket) {
         return read(c->fd, room, size);
     }
-    return c->datagrams ? recvfrom(c->fd, room, size, MSG_DONTWAIT,
-                                   (struct sockaddr *)address, address_size)
+    return c->datagrams ? receive_datagram(c->fd, room, size, address, address_size)
                         : recv(c->fd, room, size, MSG_DONTWAIT);
 }
 

@@ -37,8 +37,9 @@
 #include "token.h"
 
 #define REACTOR_BLOCK_BYTES ((size_t)1 << 20)
-/* A read is offered so much, at least: the largest datagram fits. */
-#define REACTOR_LEAST_BYTES ((size_t)1 << 16)
+/* A read is offered so much, at least: the largest datagram of UDP fits, and of Unix
+ * sockets that of Linux's default buffers. */
+#define REACTOR_LEAST_BYTES ((size_t)1 << 18)
 #define REACTOR_BATCH       128
 
 typedef struct reactor reactor;
@@ -78,6 +79,8 @@ struct connection {
     bool hot;     /* in the list of those to try, or to watch again */
     bool reading; /* what arrives is wanted */
     bool passes;  /* one look: whom a signal is for may want to read no more */
+    bool fresh;   /* a pipe of which nobody has told that it is readable: before the
+                     first writer comes a read would find its end */
     bool ended;   /* the end of what arrives has been told */
     unsigned watched;
     unsigned tries; /* batches in which it had nothing */

@@ -217,6 +217,11 @@ try_one(batch *b, connection *c, quiet_rule rule)
         c->passes = false;
         return true;
     }
+    if (c->fresh) {
+        c->fresh = false;
+        watch(b, c);
+        return false;
+    }
     if (c->datagrams ? read_datagram(b, c) : read_bytes(b, c)) {
         c->tries = 0;
         return c->reading;

@@ -81,14 +81,14 @@ class Adapter(Protocol):
             transport._end(exc)
 
     def _run(self, callback, *args):
-        """The action: anything but "continue" has _settle() called."""
+        """The action: anything but "continue" has _erlpy_settle() called."""
         transport = self.transport
         transport._inside = True
         callback(*args)
         transport._inside = False
         return "read_pending" if transport._due else "continue"
 
-    def _settle(self, server):
+    def _erlpy_settle(self, server):
         """By the reactor, where it would do what an action says."""
         if self.transport._settle():
             server.lose(self, self.transport._error)
@@ -104,13 +104,13 @@ class _Transport(asyncio.BaseTransport):
 
     def __init__(self, adapter, protocol, server):
         super().__init__(dict(adapter.client_info))
-        self._connection = adapter._connection
+        self._connection = adapter._erlpy_connection
         self._server = server
         self._fd = adapter.fd
         self._file = None
         self._thread = get_ident()
         self._lock = Lock()
-        self._calls = []  # by other threads
+        self._calls = deque()  # by other threads
         self._queued = 0  # bytes in them
         self._asked_to_close = False
         self._inside = self._due = False
@@ -214,17 +214,18 @@ class _Transport(asyncio.BaseTransport):
     def _later(self, call, *args, size=0):
         with self._lock:
             if self._protocol is not None:
-                self._calls.append((call, args))
+                self._calls.append((call, args, size))
                 self._queued += size
         self._connection.signal()
 
     def _run_calls(self):
-        if not self._calls:
-            return
-        with self._lock:
-            calls, self._calls = self._calls, []
-            self._queued = 0
-        for call, args in calls:
+        """Those that are there now, in order also when one of them comes here again."""
+        for _ in range(len(self._calls)):
+            if not self._calls:
+                break
+            with self._lock:
+                call, args, size = self._calls.popleft()
+                self._queued -= size
             call(*args)
 
     def _soon(self):
@@ -344,7 +345,7 @@ class _StreamTransport(_Transport, asyncio.Transport):
         self._buffer = adapter.write_buffer
         self._held = deque()  # what arrived while reading was paused
         self._eof = self._ending = False
-        access = os.O_RDWR if adapter._connection.is_socket else _access(adapter.fd)
+        access = os.O_RDWR if adapter._erlpy_connection.is_socket else _access(adapter.fd)
         self._reads = access != os.O_WRONLY
         self._writes = access != os.O_RDONLY
         super().__init__(adapter, protocol, server)

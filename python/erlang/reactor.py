@@ -71,30 +71,32 @@ class Protocol:
     write_buffer: a bytearray; what is put there is written.
     write_limit: over so many bytes in write_buffer nothing is read; it goes on at a
     quarter.  To be set by a subclass or an instance.
+
+    Names of attributes that begin with _erlpy_ are the reactor's.
     """
 
     write_limit = 65536
 
     # Who decides for himself what comes next (_reactor_asyncio): is given the _Server.
-    _settle = None
+    _erlpy_settle = None
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
         self.fd = -1
         self.client_info = {}
         self.write_buffer = bytearray()
-        self._closed = False
-        self._connection = None
-        self._mode = _READING
-        self._reading = False
-        self._ended = False
-        self._finishing = False
+        self._erlpy_closed = False
+        self._erlpy_connection = None
+        self._erlpy_mode = _READING
+        self._erlpy_reading = False
+        self._erlpy_ended = False
+        self._erlpy_finishing = False
         return self
 
     @property
     def closed(self):
         """Whether connection_lost() has been called, or is about to be."""
-        return self._closed
+        return self._erlpy_closed
 
     def connection_made(self, fd, client_info):
         """Called once, before all others.  None is "continue"."""
@@ -139,9 +141,11 @@ class Protocol:
 
         The other side sees the end of data, and what it sends is read as before: who sends
         a last answer, and closes when eof_received() comes, loses nothing to a reset.  To be
-        called in a callback.  On what is no socket it does nothing.
+        called in a callback.  On what is no socket, or one of datagrams, it does nothing.
         """
-        self._finishing = self._connection is not None and self._connection.is_socket
+        connection = self._erlpy_connection
+        if connection is not None and connection.is_socket and not connection.datagrams:
+            self._erlpy_finishing = True
 
     def sendto(self, data, addr=None):
         """Send one datagram to addr, or to whom the socket is connected.
@@ -150,10 +154,10 @@ class Protocol:
         was handed to the system.  An error of the system goes to error_received().  Raises
         ValueError for a host that is a name, and OSError when the connection is closed.
         """
-        if self._connection is None or self._closed:
+        if self._erlpy_connection is None or self._erlpy_closed:
             raise OSError("the connection is closed")
         try:
-            return self._connection.sendto(data, addr)
+            return self._erlpy_connection.sendto(data, addr)
         except OSError as error:
             self.error_received(error)
             return False
@@ -192,7 +196,7 @@ def signal_write_ready(fd):
     From any thread.  False: no connection has this descriptor (any more).
     """
     protocol = _protocols.get(fd)
-    connection = protocol._connection if protocol is not None else None
+    connection = protocol._erlpy_connection if protocol is not None else None
     if connection is None:
         return False
     connection.signal()
@@ -202,17 +206,20 @@ def signal_write_ready(fd):
 # ---- A reactor context -----------------------------------------------------------------
 
 
-def _begin(module, name):
+def _begin():
     """The first call on the thread of a context: from now on it is a reactor's."""
     _local.reactor = True
     _local.factory = None
-    if module is not None:
-        from importlib import import_module
 
-        factory = import_module(module)
-        for part in name.split("."):
-            factory = getattr(factory, part)
-        set_protocol_factory(factory)
+
+def _set_factory(module, name):
+    """After the setup code, which may be what the module needs."""
+    from importlib import import_module
+
+    factory = import_module(module)
+    for part in name.split("."):
+        factory = getattr(factory, part)
+    set_protocol_factory(factory)
 
 
 def _serve(reactor):
@@ -254,7 +261,7 @@ class _Server:
                 if protocol is None:
                     if kind == "opened":
                         self.opened(connection)
-                elif not protocol._closed:
+                elif not protocol._erlpy_closed:
                     handlers[kind](protocol, payload)
             except BaseException as error:
                 self.pass_on(error)
@@ -306,9 +313,9 @@ class _Server:
         protocol = factory()
         if not isinstance(protocol, Protocol):
             protocol = _adapted(protocol, self, connection)
-        if protocol._connection is not None:
+        if protocol._erlpy_connection is not None:
             raise ValueError("the protocol factory must answer a new protocol each time")
-        protocol._connection = connection
+        protocol._erlpy_connection = connection
         protocol.fd = connection.fd
         protocol.client_info = connection.info()
         return protocol
@@ -320,24 +327,26 @@ class _Server:
         action = protocol.data_received(data)
         if (
             action == "continue"
-            and protocol._mode == _READING
+            and protocol._erlpy_mode == _READING
             and not protocol.write_buffer
-            and not protocol._finishing
+            and not protocol._erlpy_finishing
         ):
             return
         self.obey(protocol, action)
 
     def datagram(self, protocol, data, addr):
+        """What was in write_buffer before is no answer to this one."""
+        before = len(protocol.write_buffer)
         action = protocol.datagram_received(data, addr)
-        if protocol.write_buffer:
-            answer = bytes(protocol.write_buffer)
-            protocol.write_buffer.clear()
+        if len(protocol.write_buffer) > before:
+            answer = bytes(protocol.write_buffer[before:])
+            del protocol.write_buffer[before:]
             protocol.sendto(answer, addr)
         self.obey(protocol, action)
 
     def end_of_data(self, protocol, _payload):
-        protocol._ended = True
-        protocol._reading = False
+        protocol._erlpy_ended = True
+        protocol._erlpy_reading = False
         action = protocol.eof_received()
         self.obey(protocol, "close" if action is None else action)
 
@@ -345,13 +354,13 @@ class _Server:
         self.settle(protocol)
 
     def signalled(self, protocol, _payload):
-        if protocol._mode != _CLOSING:
-            protocol._mode = _WRITING
+        if protocol._erlpy_mode != _CLOSING:
+            protocol._erlpy_mode = _WRITING
             self.settle(protocol)
 
     def failed(self, protocol, code):
         error = OSError(code, os.strerror(code))
-        if protocol._connection.datagrams:
+        if protocol._erlpy_connection.datagrams:
             protocol.error_received(error)
         else:
             self.lose(protocol, error)
@@ -359,7 +368,7 @@ class _Server:
     # ---- What is done next
 
     def obey(self, protocol, action):
-        if not protocol._closed:
+        if not protocol._erlpy_closed:
             self.enter(protocol, action)
             self.settle(protocol)
 
@@ -369,29 +378,29 @@ class _Server:
         mode = _MODES.get(action) if isinstance(action, str) else None
         if mode is None:
             raise ValueError(f"{action!r} is not an action")
-        if protocol._mode != _CLOSING:
-            protocol._mode = mode
+        if protocol._erlpy_mode != _CLOSING:
+            protocol._erlpy_mode = mode
 
     def settle(self, protocol):
-        if protocol._settle is not None:
-            protocol._settle(self)
+        if protocol._erlpy_settle is not None:
+            protocol._erlpy_settle(self)
             return
         for _ in range(_MOST_WRITES):
             left = self.write(protocol)
-            if protocol._closed:
+            if protocol._erlpy_closed:
                 return
-            if left or protocol._mode != _WRITING:
+            if left or protocol._erlpy_mode != _WRITING:
                 break
             self.written(protocol)
-            if protocol._closed:
+            if protocol._erlpy_closed:
                 return
-            if protocol._mode == _WRITING and not protocol.write_buffer:
-                protocol._mode = _WAITING
+            if protocol._erlpy_mode == _WRITING and not protocol.write_buffer:
+                protocol._erlpy_mode = _WAITING
         else:
-            protocol._connection.room()
-        mode = protocol._mode
+            protocol._erlpy_connection.room()
+        mode = protocol._erlpy_mode
         if mode == _READING:
-            if protocol._ended and not protocol.write_buffer:
+            if protocol._erlpy_ended and not protocol.write_buffer:
                 self.lose(protocol, None)
             else:
                 self.read(protocol, self.wants_more(protocol))
@@ -402,12 +411,18 @@ class _Server:
 
     def write(self, protocol):
         buffer, left = protocol.write_buffer, 0
+        if buffer and protocol._erlpy_connection.datagrams:
+            # To whom the socket is connected: an error ends nothing.
+            datagram = bytes(buffer)
+            buffer.clear()
+            protocol.sendto(datagram)
+            return 0
         try:
             if buffer:
-                left = protocol._connection.send(buffer)
-            if protocol._finishing and not left:
-                protocol._finishing = False
-                protocol._connection.end()
+                left = protocol._erlpy_connection.send(buffer)
+            if protocol._erlpy_finishing and not left:
+                protocol._erlpy_finishing = False
+                protocol._erlpy_connection.end()
         except OSError as error:
             self.lose(protocol, error)
             return 0
@@ -417,21 +432,21 @@ class _Server:
         action = protocol.write_ready()
         if action == "continue" and protocol.write_buffer:
             action = "write_pending"
-        if not protocol._closed:
+        if not protocol._erlpy_closed:
             self.enter(protocol, action)
 
     @staticmethod
     def wants_more(protocol):
         size = len(protocol.write_buffer)
         limit = protocol.write_limit
-        return size <= (limit if protocol._reading else limit // 4)
+        return size <= (limit if protocol._erlpy_reading else limit // 4)
 
     @staticmethod
     def read(protocol, on):
-        on = on and not protocol._ended
-        if on != protocol._reading:
-            protocol._reading = on
-            protocol._connection.read(on)
+        on = on and not protocol._erlpy_ended
+        if on != protocol._erlpy_reading:
+            protocol._erlpy_reading = on
+            protocol._erlpy_connection.read(on)
 
     # ---- Ends
 
@@ -449,10 +464,10 @@ class _Server:
             raise error
 
     def lose(self, protocol, error):
-        if protocol is None or protocol._closed:
+        if protocol is None or protocol._erlpy_closed:
             return
-        protocol._closed = True
-        connection = protocol._connection
+        protocol._erlpy_closed = True
+        connection = protocol._erlpy_connection
         self.open.pop(id(protocol), None)
         # The number may be that of a later connection by now.
         if _protocols.get(connection.fd) is protocol:
@@ -460,7 +475,7 @@ class _Server:
         try:
             protocol.connection_lost(error)
         finally:
-            if error is None and not protocol._ended:
+            if error is None and not protocol._erlpy_ended:
                 connection.discard()
             connection.close()
             connection.protocol = None

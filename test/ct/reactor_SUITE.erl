@@ -139,8 +139,8 @@ bad_addresses(_Config) ->
     {ok, Fd} = inet:getfd(Served),
     ok = py_reactor_context:handoff(Reactor, Fd, #{}),
     ok = gen_udp:send(Served, {127, 0, 0, 1}, Port, <<"x">>),
-    [<<"ValueError">>, <<"TypeError">>, <<"TypeError">>, <<"OverflowError">>, <<"ValueError">>] =
-        told(refused),
+    [<<"ValueError">>, <<"TypeError">>, <<"TypeError">>, <<"OverflowError">>, <<"ValueError">>,
+     <<"ValueError">>, <<"ValueError">>, <<"ValueError">>] = told(refused),
     ok = gen_udp:close(Served),
     stop(Reactor).
 
@@ -522,7 +522,8 @@ bad_descriptors(Config) ->
     {ok, Fd} = inet:getfd(Listening),
     {error, badfd} = py_reactor_context:handoff(Reactor, Fd, #{}),
     ok = gen_tcp:close(Listening),
-    Descriptors = erlpy_reactors:descriptors(),
+    %% Those of an earlier case may have been closed meanwhile.
+    true = erlpy_reactors:descriptors() =< Descriptors,
     #{total_connections := 0} = py_reactor_context:stats(Reactor),
     stop(Reactor).
 

@@ -390,7 +390,7 @@ def stranger(fd):
     """From a thread that is no reactor's."""
     protocol = reactor.get_protocol(fd)
     try:
-        protocol._connection.send(bytearray(b"x"))
+        protocol._erlpy_connection.send(bytearray(b"x"))
     except RuntimeError as error:
         return str(error)
     return "sent"
@@ -434,7 +434,8 @@ def ask_by_datagram(path, own, data):
 def bad_sendto(fd):
     wrong = []
     protocol = reactor.get_protocol(fd)
-    for addr in (("localhost", 1), ("127.0.0.1",), 7, ("127.0.0.1", 70000), "x" * 200):
+    hosts = [("localhost", 1), ("127.0.0.1",), 7, ("127.0.0.1", 70000)]
+    for addr in [*hosts, "x" * 200, "a\0b", b"/tmp/a\0", b"\0" + bytes(108)]:
         try:
             reactor.Protocol.sendto(protocol, b"x", addr)
         except (ValueError, TypeError, OverflowError, OSError, RuntimeError) as error:
