@@ -178,13 +178,11 @@ ERL_NIF_TERM
 buffer_reason_nif(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[])
 {
     stream *s = buffer_stream_of(env, argv[0]);
-    ERL_NIF_TERM term;
     (void)argc;
     if (s == NULL || stream_abort_reason(s) == NULL) {
         return enif_make_badarg(env);
     }
-    return nif_reason_term(env, stream_abort_reason(s), &term) ? term
-                                                               : nif_am.am_enomem;
+    return nif_reason_term(env, stream_abort_reason(s));
 }
 
 /* ---- Looking ---- */

@@ -10,10 +10,14 @@
 
 typedef struct nif_reason {
     pyb_reason base;
-    ERL_NIF_TERM atom; /* 0: the term is in external format */
+    /* Of `env`: a binary in the external format, which is large and so is not copied,
+     * and is only read; NULL: an atom. */
+    ErlNifEnv *env;
+    ERL_NIF_TERM term;
+    const unsigned char *external;
     size_t external_bytes;
     size_t text_bytes;
-    unsigned char bytes[]; /* the external format, then the text */
+    unsigned char text[];
 } nif_reason;
 
 static nif_reason owner_down, abandoned, no_memory;
@@ -29,7 +33,7 @@ must_be_raised(void)
 static PyObject *
 printed_reason(const nif_reason *reason)
 {
-    return PyUnicode_DecodeUTF8((const char *)reason->bytes + reason->external_bytes,
+    return PyUnicode_DecodeUTF8((const char *)reason->text,
                                 (Py_ssize_t)reason->text_bytes, "replace");
 }
 
@@ -44,10 +48,11 @@ reason_to_python(pyb_state *state, const pyb_reason *base)
     if (env == NULL) {
         return PyErr_NoMemory();
     }
-    ERL_NIF_TERM term = reason->atom;
+    ERL_NIF_TERM term = reason->term;
     PyObject *object = NULL;
-    if (term != 0 || enif_binary_to_term(env, reason->bytes, reason->external_bytes,
-                                         &term, 0) == reason->external_bytes) {
+    if (reason->env == NULL ||
+        enif_binary_to_term(env, reason->external, reason->external_bytes, &term, 0) ==
+            reason->external_bytes) {
         object = convert_to_python(state, env, term);
     }
     enif_free_env(env);
@@ -65,8 +70,12 @@ keep_reason(stream_reason *reason)
 }
 
 static void
-free_reason(stream_reason *reason)
+free_reason(stream_reason *base)
 {
+    nif_reason *reason = (nif_reason *)base;
+    if (reason->env != NULL && !nif_forked()) {
+        enif_free_env(reason->env);
+    }
     free(reason);
 }
 
@@ -76,7 +85,23 @@ init_constant(nif_reason *reason, ERL_NIF_TERM atom)
     reason->base.base.release = keep_reason;
     reason->base.to_python = reason_to_python;
     reason->base.host = rt;
-    reason->atom = atom;
+    reason->env = NULL;
+    reason->term = atom;
+}
+
+static bool
+keep_external(nif_reason *reason, ERL_NIF_TERM external)
+{
+    ErlNifBinary binary;
+    reason->env = enif_alloc_env();
+    if (reason->env == NULL) {
+        return false;
+    }
+    reason->term = enif_make_copy(reason->env, external);
+    enif_inspect_binary(reason->env, reason->term, &binary);
+    reason->external = binary.data;
+    reason->external_bytes = binary.size;
+    return true;
 }
 
 void
@@ -102,43 +127,33 @@ nif_reason_abandoned(void)
 stream_reason *
 nif_reason_new(ErlNifEnv *env, ERL_NIF_TERM term, ERL_NIF_TERM text)
 {
-    ErlNifBinary external = {0}, printed;
+    ErlNifBinary printed;
     bool is_atom = enif_is_atom(env, term);
-    if ((!is_atom && !enif_inspect_binary(env, term, &external)) ||
+    if ((!is_atom && !enif_is_binary(env, term)) ||
         !enif_inspect_binary(env, text, &printed)) {
         return NULL;
     }
-    nif_reason *reason = malloc(sizeof *reason + external.size + printed.size);
+    nif_reason *reason = malloc(sizeof *reason + printed.size);
     if (reason == NULL) {
         return &no_memory.base.base;
     }
-    init_constant(reason, is_atom ? term : 0);
-    reason->base.base.release = free_reason;
-    reason->external_bytes = external.size;
-    reason->text_bytes = printed.size;
-    if (!is_atom) {
-        memcpy(reason->bytes, external.data, external.size);
+    init_constant(reason, term);
+    if (!is_atom && !keep_external(reason, term)) {
+        free(reason);
+        return &no_memory.base.base;
     }
-    memcpy(reason->bytes + external.size, printed.data, printed.size);
+    reason->base.base.release = free_reason;
+    reason->text_bytes = printed.size;
+    memcpy(reason->text, printed.data, printed.size);
     return &reason->base.base;
 }
 
-bool
-nif_reason_term(ErlNifEnv *env, const stream_reason *base, ERL_NIF_TERM *term)
+ERL_NIF_TERM
+nif_reason_term(ErlNifEnv *env, const stream_reason *base)
 {
     const nif_reason *reason = (const nif_reason *)(const void *)base;
     if (reason->base.host != rt) {
-        *term = nif_am.am_python;
-        return true;
+        return nif_am.am_python;
     }
-    if (reason->atom != 0) {
-        *term = reason->atom;
-        return true;
-    }
-    unsigned char *bytes = enif_make_new_binary(env, reason->external_bytes, term);
-    if (bytes == NULL) {
-        return false;
-    }
-    memcpy(bytes, reason->bytes, reason->external_bytes);
-    return true;
+    return reason->env == NULL ? reason->term : enif_make_copy(env, reason->term);
 }

@@ -2,7 +2,7 @@
  * reason.h: why a stream was aborted, as an Erlang term that any thread may hold.
  *
  * The term is kept in external format, beside its printed text, and made anew for
- * whoever asks: an environment would be a place where two threads meet.
+ * whoever asks: its environment has that binary alone, and nothing is made there.
  */
 #ifndef ERLPY_REASON_H
 #define ERLPY_REASON_H
@@ -25,7 +25,7 @@ stream_reason *nif_reason_abandoned(void);
 stream_reason *nif_reason_new(ErlNifEnv *env, ERL_NIF_TERM term, ERL_NIF_TERM text);
 
 /* The reason of an aborted stream: an atom or a binary in external format.  One that
- * Python code gave is the atom `python`.  False: no memory. */
-bool nif_reason_term(ErlNifEnv *env, const stream_reason *reason, ERL_NIF_TERM *term);
+ * Python code gave is the atom `python`. */
+ERL_NIF_TERM nif_reason_term(ErlNifEnv *env, const stream_reason *reason);
 
 #endif

@@ -34,6 +34,10 @@ all() ->
         large_messages_from_python,
         large_message_that_waits,
         many_messages,
+        large_callbacks,
+        large_reason,
+        large_handoff,
+        many_interrupted,
         many_contexts_come_and_go,
         six_calls
     ].
@@ -91,6 +95,10 @@ large_messages(Config) -> there(run_large_messages, Config).
 large_messages_from_python(Config) -> there(run_large_messages_from_python, Config).
 large_message_that_waits(Config) -> there(run_large_message_that_waits, Config).
 many_messages(Config) -> there(run_many_messages, Config).
+large_callbacks(Config) -> there(run_large_callbacks, Config).
+large_reason(Config) -> there(run_large_reason, Config).
+large_handoff(Config) -> there(run_large_handoff, Config).
+many_interrupted(Config) -> there(run_many_interrupted, Config).
 many_contexts_come_and_go(Config) -> there(run_many_contexts_come_and_go, Config).
 
 %% In one run of Fun the ticker never waits longer than it may.
@@ -253,16 +261,47 @@ run_large_message_that_waits(_Config) ->
 run_many_messages(_Config) ->
     List = lists:seq(1000, 10_000),
     {ok, Channel} = py_channel:new(),
+    no_gap_beside(fun() ->
+        [ok = py_channel:send(Channel, List) || _ <- lists:seq(1, 1000)],
+        {ok, none} = py:call(ct_channel, pass_on, [Channel, 1000]),
+        [{ok, [1000 | _]} = py_channel:recv(Channel) || _ <- lists:seq(1, 1000)]
+    end).
+
+%% Both on one scheduler.
+no_gap_beside(Fun) ->
     Online = erlang:system_flag(schedulers_online, 1),
-    try
-        no_gap(fun() ->
-            [ok = py_channel:send(Channel, List) || _ <- lists:seq(1, 1000)],
-            {ok, none} = py:call(ct_channel, pass_on, [Channel, 1000]),
-            [{ok, [1000 | _]} = py_channel:recv(Channel) || _ <- lists:seq(1, 1000)]
-        end)
-    after
-        erlang:system_flag(schedulers_online, Online)
-    end.
+    try no_gap(Fun) after erlang:system_flag(schedulers_online, Online) end.
+
+run_large_callbacks(_Config) ->
+    List = lists:seq(1, 1_000_000),
+    ok = py:register_function(echo, fun(Value) -> Value end),
+    no_gap(fun() -> {ok, [1 | _]} = py:call(ct_callbacks, call, [echo, [List]]) end).
+
+%% Without the conversions at both ends, which are the runtime's own.
+run_large_reason(_Config) ->
+    Kept = term_to_binary(binary:copy(<<"crashed">>, 10_000_000)),
+    no_gap(fun() ->
+        {ok, Buf} = py_buffer:new(),
+        ok = py_nif:buffer_abort(Buf, Kept, <<"crashed">>),
+        Kept = py_nif:buffer_reason(Buf)
+    end).
+
+run_large_handoff(_Config) ->
+    Info = #{list => lists:seq(1, 6_000_000)},
+    {ok, Reactor} = py_reactor_context:start_link(large, auto,
+        #{app_module => ct_reactor, app_callable => 'Echo'}),
+    {ok, [In, _]} = py:eval("list(__import__('os').pipe())"),
+    no_gap_beside(fun() -> ok = py_reactor_context:handoff(Reactor, In, Info) end),
+    ok = py_reactor_context:stop(Reactor).
+
+run_many_interrupted(_Config) ->
+    {ok, Context} = py_context:new(),
+    no_gap(fun() ->
+        Refs = [py:async_call(Context, ct_async, answer, [1, 3600]) || _ <- lists:seq(1, 2000)],
+        ok = erlpy_ct:eventually(fun() -> erlpy_ct:info(tasks) =:= 2000 end),
+        ok = py:interrupt(Context),
+        [{error, interrupted} = py:async_await(Ref, 5000) || Ref <- Refs]
+    end).
 
 run_many_contexts_come_and_go(_Config) ->
     no_gap(fun() ->
