@@ -154,7 +154,7 @@ warnings:
 	+@$(MAKE) --no-print-directory -C test/stream warnings
 
 format:
-	@find c_src test -name '*.[ch]' | xargs clang-format --dry-run -Werror
+	@find c_src test bench -name '*.[ch]' | xargs clang-format --dry-run -Werror
 
 ct: all
 	@$(REBAR) ct $(if $(SUITE),--suite $(SUITE)) $(if $(CASE),--case $(CASE))

@@ -15,7 +15,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ["docs/reliability.md", "docs/security.md"]
-COMMAND = re.compile(r"make \w+$")
+COMMAND = re.compile(r"make (\w+)$")
 CASE = re.compile(r"^([a-z]\w*)\(", re.MULTILINE)
 REQUEST = re.compile(r'^ +\[?\{"(\w+)", fun', re.MULTILINE)
 STREAM_TEST = re.compile(r"^TEST\((\w+), (\w+)\)", re.MULTILINE)
@@ -36,6 +36,11 @@ def stream_tests():
     return {f"{group}_{name}" for group, name in STREAM_TEST.findall(text)} | {"oom"}
 
 
+def is_goal(name):
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return re.search(rf"^(?:[\w-]+ )*{name}(?: [\w-]+)*:", text, re.MULTILINE) is not None
+
+
 def is_there(name, suite):
     if name.endswith(".md"):
         return (ROOT / name).exists()
@@ -45,7 +50,9 @@ def is_there(name, suite):
         return name in requests()
     if name.endswith("_SUITE"):
         return bool(cases_of(name))
-    if COMMAND.match(name) or fnmatch.filter(stream_tests(), name):
+    if command := COMMAND.match(name):
+        return is_goal(command[1])
+    if fnmatch.filter(stream_tests(), name):
         return True
     return suite is not None and bool(fnmatch.filter(cases_of(suite), name))
 
