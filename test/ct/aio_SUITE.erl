@@ -387,7 +387,7 @@ second_task(_Config) ->
 call_times_out(_Config) ->
     {ok, Buf} = py_buffer:new(),
     {Ms, {error, timeout}} =
-        erlpy_ct:timed(fun() -> py:call(ct_aio, waits_in_loop, [self(), Buf], #{}, 300) end),
+        erlpy_ct:timed(fun() -> py:call(ct_aio, waits_in_loop, [self(), Buf], #{}, 1000) end),
     true = Ms < 5000,
     has_been_cancelled(Buf).
 
@@ -427,7 +427,7 @@ has_been_cancelled(Buf) ->
 %% has its answer in time.
 loop_of_others_is_cancelled_later(_Config) ->
     {Ms, {error, timeout}} =
-        erlpy_ct:timed(fun() -> py:call(ct_aio, sleeps_in_loop, [self(), 3], #{}, 300) end),
+        erlpy_ct:timed(fun() -> py:call(ct_aio, sleeps_in_loop, [self(), 3], #{}, 500) end),
     true = Ms < 2500,
     none = told(waits),
     ok = erlpy_ct:eventually(fun() -> erlpy_ct:info(stuck) =:= 1 end),
@@ -439,7 +439,7 @@ cancelled_calls_consume_nothing(_Config) ->
     Self = self(),
     {ok, Context} = py_context:new(),
     Calls = [
-        {fun(Buf) -> {error, timeout} = py:call(ct_aio, watched, [Self, Buf], #{}, 200) end,
+        {fun(Buf) -> {error, timeout} = py:call(ct_aio, watched, [Self, Buf], #{}, 2000) end,
          fun(_) -> ok end},
         {fun(Buf) -> py:call(Context, ct_aio, watched, [Self, Buf]) end,
          fun(_) -> ok = py:interrupt(Context) end},

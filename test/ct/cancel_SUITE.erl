@@ -76,10 +76,10 @@ end_per_testcase(_Case, Config) ->
 
 timeout_ends_running_code(_Config) ->
     {ok, Context} = py_context:new(),
-    {error, timeout} = py:call(ct_cancel, run_spin, [self()], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, run_spin, [self()], #{}, 500),
     told(running),
     <<"Cancelled">> = told(ended),
-    {error, timeout} = py:call(Context, ct_cancel, run_spin, [self()], #{}, 200),
+    {error, timeout} = py:call(Context, ct_cancel, run_spin, [self()], #{}, 500),
     told(running),
     <<"Cancelled">> = told(ended),
     {ok, 1} = py:eval(Context, "1"),
@@ -128,7 +128,7 @@ timeout_ends_erlang_call(_Config) ->
         Self ! {inside, self()},
         receive after infinity -> ok end
     end),
-    {error, timeout} = py:call(ct_cancel, run_call, [Self, ct_never], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, run_call, [Self, ct_never], #{}, 500),
     told(running),
     Inside = told(inside),
     <<"Cancelled">> = told(ended),
@@ -155,7 +155,7 @@ is_prompt(Function, Args, Left, Before) ->
 timeout_needs_no_gil(_Config) ->
     ok = erlpy_ct:needs_gil(),
     {Took, {error, timeout}} = erlpy_ct:timed(fun() ->
-        py:call(ct_cancel, run_hold_gil, [self(), 2000000], #{}, 300)
+        py:call(ct_cancel, run_hold_gil, [self(), 2000000], #{}, 500)
     end),
     told(running),
     true = Took < 1500,
@@ -181,10 +181,10 @@ timeout_zero(_Config) ->
 
 timed_out_call_leaves_the_queue(_Config) ->
     {ok, Context} = py_context:new(),
-    Sleeper = py:spawn_call(Context, ct_cancel, run_sleep, [self(), 1.5]),
+    Sleeper = py:spawn_call(Context, ct_cancel, run_sleep, [self(), 3]),
     told(running),
     Self = self(),
-    [spawn(fun() -> Self ! {late, py:call(Context, ct_calls, note, [late], #{}, 200)} end)
+    [spawn(fun() -> Self ! {late, py:call(Context, ct_calls, note, [late], #{}, 1000)} end)
      || _ <- lists:seq(1, 50)],
     ok = erlpy_ct:eventually(fun() -> info(queued) =:= 50 end),
     [{error, timeout} = told(late) || _ <- lists:seq(1, 50)],
@@ -208,7 +208,7 @@ await_cancels_nothing(_Config) ->
     <<"returned">> = told(ended).
 
 exceptions_are_not_cancelled(_Config) ->
-    {error, timeout} = py:call(ct_cancel, ignore_exceptions, [self()], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, ignore_exceptions, [self()], #{}, 500),
     told(running),
     <<"Cancelled">> = told(ended),
     {ok, {<<"BaseException">>}} =
@@ -216,14 +216,14 @@ exceptions_are_not_cancelled(_Config) ->
 
 finally_is_undisturbed(_Config) ->
     {ok, Buf} = py_buffer:new(),
-    {error, timeout} = py:call(ct_cancel, spin_with_finally, [self(), Buf], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, spin_with_finally, [self(), Buf], #{}, 500),
     told(running),
     %% It waits in its finally, and nobody raises there again.
     nothing_told(300),
     ok = py_buffer:write(Buf, <<"line\n">>),
     [<<"line\n">>, 4999950000] = told(ended),
     {ok, First} = py_buffer:new(),
-    {error, timeout} = py:call(ct_cancel, read_with_finally, [self(), First, Buf], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, read_with_finally, [self(), First, Buf], #{}, 500),
     told(running),
     nothing_told(300),
     ok = py_buffer:write(Buf, <<"second\n">>),
@@ -240,7 +240,7 @@ delivered_once_in_code(_Config) ->
 
 swallowed_once(Function) ->
     {ok, Buf} = py_buffer:new(),
-    {error, timeout} = py:call(ct_cancel, Function, [self(), Buf], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, Function, [self(), Buf], #{}, 500),
     told(running),
     <<"Cancelled">> = told(swallowed),
     nothing_told(300),
@@ -366,7 +366,7 @@ death_of_a_sleeping_caller_counts(_Config) ->
 nested_in_one_that_counts(_Config) ->
     {ok, Context} = py_context:new(),
     ok = py:register_function(nest, fun() -> {ok, 3.0} = py:call(Context, math, sqrt, [9]), ok end),
-    {error, timeout} = py:call(Context, ct_cancel, swallow_and_call, [self(), nest], #{}, 200),
+    {error, timeout} = py:call(Context, ct_cancel, swallow_and_call, [self(), nest], #{}, 500),
     told(running),
     told(called),
     1 = info(stuck),

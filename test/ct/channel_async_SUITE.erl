@@ -34,7 +34,6 @@ end_per_suite(_Config) ->
     erlpy_ct:stop().
 
 end_per_testcase(_Case, Config) ->
-    {ok, _} = application:ensure_all_started(erlpy),
     erlpy_ct:left_clean(Config).
 
 %% ---- One at a time -----------------------------------------------------------------
@@ -173,7 +172,7 @@ cancel_when_told(StartNext) ->
     ok = waiting(Channel, 1),
     Next = StartNext(Channel),
     ok = waiting(Channel, 2),
-    ok = py:cast(ct_cancel, run_hold_gil, [self(), 300_000]),
+    ok = py:cast(ct_cancel, run_hold_gil, [self(), 1_000_000]),
     none = erlpy_ct:told(running),
     #{parked := Parked} = py:info(),
     ok = py_channel:send(Channel, passed_on),

@@ -270,7 +270,7 @@ interrupted_put(_Config) ->
 
 timed_out_call_in_receive(_Config) ->
     Channel = new(),
-    {error, timeout} = py:call(ct_channel, told_receive, [Channel, self()], #{}, 100),
+    {error, timeout} = py:call(ct_channel, told_receive, [Channel, self()], #{}, 500),
     none = told(waiting),
     <<"Cancelled">> = told(ended),
     ok = py_channel:send(Channel, 1),
@@ -279,7 +279,7 @@ timed_out_call_in_receive(_Config) ->
 timed_out_call_in_put(_Config) ->
     Channel = new(#{max_size => 10}),
     none = call(put, [Channel, <<"first">>]),
-    {error, timeout} = py:call(ct_channel, told_put, [Channel, self(), never], #{}, 100),
+    {error, timeout} = py:call(ct_channel, told_put, [Channel, self(), never], #{}, 500),
     none = told(waiting),
     <<"Cancelled">> = told(ended),
     {ok, <<"first">>} = py_channel:recv(Channel, 0),

@@ -409,6 +409,7 @@ views_outlive_everything(_Config) ->
     erlpy_ct:collect(),
     _ = [binary:copy(<<255>>, 100_000) || _ <- lists:seq(1, 100)],
     [true = call(view_bytes, [N - 1]) =:= binary:copy(<<N>>, 100_000) || N <- lists:seq(1, 20)],
+    erlpy_ct:collect(),
     Before = erlang:memory(binary),
     none = call(forget, [views]),
     erlpy_ct:eventually(fun() -> erlang:memory(binary) < Before - 1_500_000 end).

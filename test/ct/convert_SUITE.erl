@@ -7,7 +7,7 @@
 -compile([export_all, nowarn_export_all]).
 
 suite() ->
-    [{timetrap, {seconds, 30}}].
+    [{timetrap, {seconds, 120}}].
 
 all() ->
     [
@@ -604,9 +604,10 @@ send_far_away(Node) ->
     {ok, none} = py:call(ct_terms, send, [Echo, {Self, [1, <<"two">>]}]),
     receive {echo, [1, <<"two">>]} -> ok end,
     %% Many, in order.
-    Count = erlang:spawn(Node, fun() -> Self ! {all, [receive N -> N end || N <- lists:seq(1, 200)]} end),
-    [{ok, none} = py:call(ct_terms, send, [Count, N]) || N <- lists:seq(1, 200)],
-    receive {all, _} -> ok end.
+    Numbers = lists:seq(1, 200),
+    Count = erlang:spawn(Node, fun() -> Self ! {all, [receive Any -> Any end || _ <- Numbers]} end),
+    [{ok, none} = py:call(ct_terms, send, [Count, N]) || N <- Numbers],
+    receive {all, Numbers} -> ok end.
 
 %% ---- Atoms -------------------------------------------------------------------------------------------
 

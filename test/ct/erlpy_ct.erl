@@ -8,7 +8,7 @@
 -define(WITHIN, 20000).
 
 -export([start/1, start/2, stop/0, python_dir/1, python/0]).
--export([still_works/0, left_clean/1, eventually/1, eventually/2, timed/1, busy_wait/1]).
+-export([still_works/0, left_clean/1, left_clean/2, eventually/1, eventually/2, timed/1, busy_wait/1]).
 -export([job/1, result/1]).
 -export([told/1, nothing_told/1, caller/1, answer_of/1, info/1, quiet/0]).
 -export([register_waiting/1, running/1, down/1, workers/0]).
@@ -59,10 +59,22 @@ still_works() ->
 %% For an end_per_testcase: after a case that was good calls go on being good, and no
 %% message is left over.
 left_clean(Config) ->
-    case ?config(tc_status, Config) of
-        ok -> no_stray(still_works_within(10000));
-        _ -> ok
+    left_clean(Config, fun() -> ok end).
+
+%% The same, and `Check' answers ok.  To Common Test a crash there is no failure.
+left_clean(Config, Check) ->
+    try
+        {ok, _} = application:ensure_all_started(erlpy),
+        left_clean_by(Check, ?config(tc_status, Config))
+    catch
+        Class:Reason:Stack -> {fail, {Class, Reason, Stack}}
     end.
+
+left_clean_by(Check, ok) ->
+    ok = Check(),
+    no_stray(still_works_within(10000));
+left_clean_by(_Check, _Failed) ->
+    ok.
 
 no_stray(ok) -> receive Any -> {fail, {stray, Any}} after 0 -> ok end;
 no_stray({fail, _} = Fail) -> Fail.

@@ -24,12 +24,7 @@ begin_case(Config) ->
 
 %% After a good case fresh calls go on being good, and no interpreter is in use.
 end_case(Config) ->
-    {ok, _} = application:ensure_all_started(erlpy),
-    case ?config(tc_status, Config) of
-        ok -> ok = none_in_use();
-        _ -> ok
-    end,
-    erlpy_ct:left_clean(Config).
+    erlpy_ct:left_clean(Config, fun none_in_use/0).
 
 has_owngil() ->
     {ok, Has} = py:eval("__import__('sys').version_info >= (3, 12)"),

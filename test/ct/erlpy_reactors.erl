@@ -19,7 +19,6 @@ begin_case() ->
 
 end_case(Config) ->
     catch unregister(reactor_test),
-    {ok, _} = application:ensure_all_started(erlpy),
     erlpy_ct:left_clean(Config).
 
 %% ---- Reactors ----------------------------------------------------------------------------

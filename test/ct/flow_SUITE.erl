@@ -425,7 +425,7 @@ cancelled_call_is_none(_Config) ->
     Self = self(),
     %% It goes on to hold the terms of its call.
     Caller = spawn_link(fun() ->
-        {error, timeout} = py:call(Context, builtins, len, [[Buf]], #{}, 200),
+        {error, timeout} = py:call(Context, builtins, len, [[Buf]], #{}, 2000),
         Self ! {self(), cancelled},
         receive stop -> ok end
     end),

@@ -324,8 +324,8 @@ stop_leaves_what_cannot_end(_Config) ->
 
 stuck_is_counted(_Config) ->
     {ok, Context} = py_context:new(),
-    {error, timeout} = py:call(ct_cancel, run_sleep, [self(), 2.5], #{}, 200),
-    {error, timeout} = py:call(Context, ct_cancel, run_sleep, [self(), 2.5], #{}, 200),
+    {error, timeout} = py:call(ct_cancel, run_sleep, [self(), 2.5], #{}, 300),
+    {error, timeout} = py:call(Context, ct_cancel, run_sleep, [self(), 2.5], #{}, 300),
     [told(running) || _ <- [1, 2]],
     0 = info(stuck),
     ok = erlpy_ct:eventually(fun() -> info(stuck) =:= 2 end),

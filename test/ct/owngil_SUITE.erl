@@ -135,13 +135,13 @@ cancels_beside_held_gil(_Config) ->
     {error, interrupted} = py:await(Ref, ?WITHIN),
     [
         begin
-            {error, timeout} = py:call(Target, ct_owngil, spin, [self()], #{}, 300),
+            {error, timeout} = py:call(Target, ct_owngil, spin, [self()], #{}, 500),
             _ = told(running),
             <<"Cancelled">> = told(ended)
         end
      || Target <- [B, B]
     ],
-    {error, timeout} = py:call(ct_owngil, spin, [self()], #{}, 300),
+    {error, timeout} = py:call(ct_owngil, spin, [self()], #{}, 500),
     _ = told(running),
     <<"Cancelled">> = told(ended),
     ok = py_context:destroy(A),
@@ -276,7 +276,7 @@ coroutines(_Config) ->
 coroutine_cancelled(_Config) ->
     Context = new(),
     {ok, none} = py:call(Context, asyncio, sleep, [0]),
-    {error, timeout} = py:call(Context, ct_owngil, wait_for, [self(), 60], #{}, 300),
+    {error, timeout} = py:call(Context, ct_owngil, wait_for, [self(), 60], #{}, 500),
     _ = told(running),
     <<"CancelledError">> = told(ended),
     Ref = py:spawn_call(Context, ct_owngil, wait_for, [self(), 60]),
@@ -303,7 +303,7 @@ dropped_context_goes_on(_Config) ->
 
 timeout_of_a_loop(_Config) ->
     Context = new(),
-    {error, timeout} = py:call(Context, ct_owngil, spin, [self()], #{}, 300),
+    {error, timeout} = py:call(Context, ct_owngil, spin, [self()], #{}, 500),
     _ = told(running),
     <<"Cancelled">> = told(ended),
     {ok, 2} = py:eval(Context, "1 + 1"),
@@ -312,7 +312,7 @@ timeout_of_a_loop(_Config) ->
 timeout_of_a_read(_Config) ->
     Context = new(),
     {ok, Buf} = py_buffer:new(),
-    {error, timeout} = py:call(Context, ct_owngil, read_told, [self(), Buf], #{}, 300),
+    {error, timeout} = py:call(Context, ct_owngil, read_told, [self(), Buf], #{}, 500),
     _ = told(running),
     <<"Cancelled">> = told(ended),
     {ok, 2} = py:eval(Context, "1 + 1"),

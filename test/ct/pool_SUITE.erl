@@ -238,11 +238,19 @@ blocked_in_sockets(_Config) ->
 
 %% More threads would only fight for the GIL.
 computing_handlers_get_few_threads(_Config) ->
+    few_threads(5, []).
+
+%% On a busy machine they stand still, as those do that wait: then again.
+few_threads(0, Before) ->
+    ct:fail({threads, Before});
+few_threads(Left, Before) ->
     Refs = [py:spawn_call(ct_cancel, burn, [0.02]) || _ <- lists:seq(1, 100)],
     Most = most_threads(Refs, 0),
-    ct:pal("~b threads", [Most]),
-    true = Most =< 30,
-    ok = settled().
+    ok = settled(),
+    case Most =< 30 of
+        true -> ok;
+        false -> few_threads(Left - 1, [Most | Before])
+    end.
 
 most_threads([], Most) ->
     Most;
@@ -333,7 +341,7 @@ stuck_worker_is_replaced(Config) ->
 
 stuck_does_not_count_against_the_limit(Config) ->
     ok = start(Config, [{contexts, 1}, {max_threads, 1}]),
-    {error, timeout} = py:call(ct_cancel, sleep_marked, [self(), 3, 1], #{}, 50),
+    {error, timeout} = py:call(ct_cancel, sleep_marked, [self(), 3, 1], #{}, 300),
     told(running),
     Next = py:spawn_call(ct_calls, arguments, [next]),
     {Took, {ok, [[<<"next">>], #{}]}} = erlpy_ct:timed(fun() -> py:await(Next, ?WITHIN) end),

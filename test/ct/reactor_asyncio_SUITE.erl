@@ -54,6 +54,7 @@ same(Kind) ->
     Reactor = start(?PY, make),
     {ok, [_ | _] = Names} = py:call(?PY, names, [Kind]),
     [] = [Outcome || Name <- Names, Outcome <- [compare(Name, Kind, Reactor)], Outcome =/= same],
+    ok = settled(Reactor),
     #{active_connections := 0, total_connections := Total} = py_reactor_context:stats(Reactor),
     Total = length(Names),
     stop(Reactor).

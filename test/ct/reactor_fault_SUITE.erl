@@ -302,16 +302,19 @@ churn(_Config) ->
         Clients = [spawn_link(fun() -> Self ! {self(), come_and_go(Port, ?CHURN div 20)} end)
                    || _ <- lists:seq(1, 20)],
         [receive {Client, ok} -> ok after 60000 -> ct:fail(hangs) end || Client <- Clients],
+        ok = eventually(fun() -> total_connections(Reactors) =:= ?CHURN end),
         [begin unlink(Pid), exit(Pid, kill) end || Pid <- Acceptors],
         ok = gen_tcp:close(Listening),
         [ok = settled(Reactor) || Reactor <- Reactors],
         nothing_told(0)
     end),
-    ?CHURN = lists:sum([maps:get(total_connections, py_reactor_context:stats(Reactor)) || Reactor <- Reactors]),
     eventually(fun() -> descriptors() =:= Before end),
     All = Made + ?CHURN,
-    {ok, {All, All, 0}} = counts(),
+    ok = eventually(fun() -> counts() =:= {ok, {All, All, 0}} end),
     [stop(Reactor) || Reactor <- Reactors].
+
+total_connections(Reactors) ->
+    lists:sum([maps:get(total_connections, py_reactor_context:stats(Reactor)) || Reactor <- Reactors]).
 
 accept(Listening, Reactor) ->
     {ok, Served} = gen_tcp:accept(Listening),

@@ -127,7 +127,7 @@ abort_before_the_deadline(_Config) ->
 
 cancel_before_the_deadline(_Config) ->
     Buf = new(),
-    {error, timeout} = py:call(ct_timeouts, patient_read, [self(), Buf, 30], #{}, 100),
+    {error, timeout} = py:call(ct_timeouts, patient_read, [self(), Buf, 30], #{}, 500),
     _ = told(running),
     <<"Cancelled">> = told(ended),
     ok = py_buffer:write(Buf, <<"next">>),
@@ -136,7 +136,7 @@ cancel_before_the_deadline(_Config) ->
 
 %% erlang.testing.Writer, inside the node: its wait is one like any other.
 cancel_of_a_waiting_writer(_Config) ->
-    {error, timeout} = py:call(ct_timeouts, write_too_much, [self()], #{}, 100),
+    {error, timeout} = py:call(ct_timeouts, write_too_much, [self()], #{}, 500),
     _ = told(running),
     {<<"Cancelled">>, 4, 0} = told(ended).
 

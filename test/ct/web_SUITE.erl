@@ -41,9 +41,7 @@ init_per_testcase(_Case, Config) ->
 
 end_per_testcase(_Case, Config) ->
     catch unregister(web_test),
-    {ok, _} = application:ensure_all_started(erlpy),
-    ok = drop(),
-    erlpy_ct:left_clean(Config).
+    erlpy_ct:left_clean(Config, fun drop/0).
 
 %% ---- Applications ----------------------------------------------------------------------
 

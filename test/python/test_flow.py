@@ -94,7 +94,7 @@ def test_one_that_gives_up_passes_its_turn_on():
     writer = Writer(high_watermark=1, low_watermark=0)
     buf = writer.buffer
     writer.write(b"0")
-    first = Background(lambda: writer.write(b"never", timeout=0.05))
+    first = Background(lambda: writer.write(b"never", timeout=1))
     wait_for_writers(writer)
     second = Background(writer.write, b"2")
     wait_for_writers(writer, 2)

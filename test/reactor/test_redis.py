@@ -160,13 +160,16 @@ def random_command(choose):
     key = choose(b"key%d" % number for number in range(6))
     item = choose([b"", b"a", b"b", b"\r\n", b"12", b"-3", bytes(range(256))])
     number = choose([b"0", b"1", b"-1", b"2", b"-3", b"100", b"x", b"", b"9223372036854775807"])
+    # None of a time that may pass until the next command.
+    seconds = choose([b"0", b"-1", b"100", b"1000", b"x", b"", b"9223372036854775807"])
     return choose(
         [
             [b"SET", key, item],
             [b"SET", key, item, choose([b"NX", b"xx", b"EX", b"bad"])],
-            [b"SET", key, item, b"EX", number],
+            [b"SET", key, item, b"EX", seconds],
+            [b"EXPIRE", key, seconds],
             [choose([b"GET", b"STRLEN", b"TYPE", b"INCR", b"DECR", b"LPOP", b"RPOP"]), key],
-            [choose([b"INCRBY", b"DECRBY", b"EXPIRE"]), key, number],
+            [choose([b"INCRBY", b"DECRBY"]), key, number],
             [choose([b"DEL", b"EXISTS", b"MGET"]), key, choose([b"key0", b"key1", key])],
             [choose([b"APPEND", b"LPUSH", b"RPUSH", b"SADD", b"HGET"]), key, item],
             [choose([b"LPUSH", b"RPUSH", b"SADD", b"MSET", b"HSET"]), key, item, item],
