@@ -380,6 +380,7 @@ pending_call_holds(_Config) ->
     erlpy_ct:collect(),
     ok = py_buffer:write(Gate, <<"go">>),
     {ok, _} = py:await(Busy, 2000),
+    {ok, 0} = py:call(Context, builtins, len, [[]]),
     %% Now only Python has it.
     ok = erlpy_ct:eventually(fun() ->
         kept(pending, read) =:= {<<"raised">>, <<"abandoned">>, true}
