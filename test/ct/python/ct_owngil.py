@@ -34,7 +34,8 @@ def interpreter():
 def held_for_good(pid):
     """One call of C code, of some seconds, that nothing reaches."""
     tell(pid, "running", interpreter())
-    return sum(range(400_000_000)) > 0
+    slow = "ERLPY_SANITIZER" in os.environ
+    return sum(range(20_000_000 if slow else 400_000_000)) > 0
 
 
 def spin(pid):
