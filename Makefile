@@ -108,7 +108,7 @@ sanitize-address sanitize-thread: sanitize-%: all
 	@tools/sanitize $* build
 	@tools/sanitize $* canaries
 	@tools/sanitize $* suites $(SUITE)
-	@[ "$*" = address ] || tools/sanitize $* python
+	@[ "$*" = address ] || [ -n '$(SUITE)' ] || tools/sanitize $* python
 
 SOAK_MINUTES ?= 60
 

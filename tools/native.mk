@@ -92,10 +92,10 @@ $(OUT)/python/%: python/%
 	@mkdir -p $(@D)
 	@cp $< $@
 
-# Another compiler or other flags: everything is compiled again.
+# Another compiler, other flags or another Python: everything is compiled again.
 $(OBJ)/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' "$(CC) $(BUILD_CFLAGS)" | cmp -s - $@ || \
-	    printf '%s\n' "$(CC) $(BUILD_CFLAGS)" > $@
+	@printf '%s\n' "$(CC) $(BUILD_CFLAGS) $(CONFIG)" | cmp -s - $@ || \
+	    printf '%s\n' "$(CC) $(BUILD_CFLAGS) $(CONFIG)" > $@
 
 -include $(patsubst %.o,%.d,$(STREAM) $(MODULE) $(LOADER) $(NODE) $(TESTS))

@@ -2,9 +2,11 @@
 import os
 import pathlib
 
-from parts import CommonTest, Part, Skipped, make, output_of
+from parts import CommonTest, Part, Sanitised, Skipped, make, output_of
 
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
+# What cannot have interpreters with a GIL of their own, or is not there.
+WITHOUT_OWN_GIL = ["3.11", None]
 # Builds without a GIL, tested by tools/matrix.py alone.
 FREE_THREADED = ["3.13t", "3.14t"]
 NO_CANCELS = "without a GIL a cancel may come within an import and leave its lock held"
@@ -61,11 +63,17 @@ def main_parts(main):
     yield from io_stack("io stack in a node", main, make("io-stack-node"))
 
 
-def python_parts(main):
-    yield from main_parts(main)
+def others_than(main):
+    """({version: (interpreter, why not)}, the newest version that is there)."""
     others = [version for version in VERSIONS if version != version_of(main)]
     found = {version: usable(version) for version in others}
-    newest = max((version for version in others if found[version][0]), default=None)
+    there = [version for version in others if found[version][0]]
+    return found, max(there, key=VERSIONS.index, default=None)
+
+
+def python_parts(main):
+    yield from main_parts(main)
+    found, newest = others_than(main)
     for version, (python, reason) in found.items():
         if python is None:
             yield Skipped(f"Python {version}", reason)
@@ -141,6 +149,16 @@ def suites_with_packages():
         for suite in sorted(pathlib.Path("test/ct").glob("*_SUITE.erl"))
         if "skip_without" in suite.read_text(encoding="utf-8")
     ]
+
+
+def sanitised_interpreters(main):
+    """Those with a GIL of their own, where the main Python has none."""
+    found, newest = others_than(main)
+    if newest in WITHOUT_OWN_GIL or version_of(main) not in WITHOUT_OWN_GIL:
+        return
+    suites = "SUITE=owngil_SUITE,owngil_end_SUITE"
+    goals = make("sanitize", f"PYTHON={found[newest][0]}", suites)
+    yield Sanitised(f"sanitize on {newest}", in_tree(newest, goals))
 
 
 def system_examples(main):

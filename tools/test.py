@@ -8,7 +8,13 @@ import shutil
 import sys
 
 from parts import Part, Sanitised, Skipped, make, output_of, run
-from pythons import SYSTEM_PYTHON, out_of, python_parts, system_examples
+from pythons import (
+    SYSTEM_PYTHON,
+    out_of,
+    python_parts,
+    sanitised_interpreters,
+    system_examples,
+)
 
 WEB_PACKAGES = "django, flask, gunicorn, multipart, starlette, uvicorn"
 REACTOR_CLIENTS = ["curl", "wrk", "redis-cli", "redis-benchmark", "redis-check-rdb"]
@@ -73,6 +79,7 @@ def parts(main):
     yield reactor_part(main)
     yield Sanitised("sanitize address", make("sanitize-address"))
     yield Sanitised("sanitize thread", make("sanitize-thread"))
+    yield from sanitised_interpreters(main)
     yield Part("dialyzer", make("dialyzer"))
     yield Part("xref", make("xref"))
     yield browser_part()

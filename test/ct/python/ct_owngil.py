@@ -35,7 +35,7 @@ def held_for_good(pid):
     """One call of C code, of some seconds, that nothing reaches."""
     tell(pid, "running", interpreter())
     slow = "ERLPY_SANITIZER" in os.environ
-    return sum(range(20_000_000 if slow else 400_000_000)) > 0
+    return sum(range(100_000_000 if slow else 400_000_000)) > 0
 
 
 def spin(pid):
