@@ -521,8 +521,8 @@ interrupt(Context) ->
 %% <dt>`event_loops'</dt><dd>threads that run such loops, with those that a stop has left
 %% behind</dd>
 %% <dt>`interpreters'</dt><dd>interpreters with a GIL of their own ({@link py_context:new/1})
-%% that there are.  They are kept and used again, but for those where a thread that Python
-%% code has started goes on after the end</dd>
+%% that there are.  They are kept and used again, but for those where code or a thread that
+%% Python code has started goes on after the end, or that have an audit hook</dd>
 %% <dt>`idle_interpreters'</dt><dd>those of them that nobody uses</dd>
 %% <dt>`python'</dt><dd>the version of Python, for instance `<<"3.11.2">>'</dd>
 %% <dt>`erlpy'</dt><dd>the version of the library, for instance `<<"0.1.0">>'</dd>

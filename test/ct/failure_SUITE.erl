@@ -313,6 +313,9 @@ owners_in_a_race(_Config) ->
 %% ---- Abandoning ----------------------------------------------------------------------
 
 %% What Python kept is read by the name: a term would hold the buffer.
+is_abandoned(Name) ->
+    erlpy_ct:eventually(fun() -> kept(Name, read) =:= {<<"raised">>, <<"abandoned">>, true} end).
+
 kept(Name, Way) ->
     call(kept_attempt, [Name, Way]).
 
@@ -382,18 +385,14 @@ pending_call_holds(_Config) ->
     {ok, _} = py:await(Busy, 2000),
     {ok, 0} = py:call(Context, builtins, len, [[]]),
     %% Now only Python has it.
-    ok = erlpy_ct:eventually(fun() ->
-        kept(pending, read) =:= {<<"raised">>, <<"abandoned">>, true}
-    end),
+    ok = is_abandoned(pending),
     {<<"returned">>, <<"held">>} = kept(pending, read_some),
     none = call(let_go, [pending]),
     ok = py_context:destroy(Context).
 
 sent_back_does_not_undo(_Config) ->
     ok = in_process(fun() -> none = call(keep, [back, new()]) end),
-    ok = erlpy_ct:eventually(fun() ->
-        kept(back, read) =:= {<<"raised">>, <<"abandoned">>, true}
-    end),
+    ok = is_abandoned(back),
     Back = call(give_back, [back]),
     {aborted, abandoned} = state(Back),
     {error, {aborted, abandoned}} = py_buffer:write(Back, <<"x">>),
