@@ -108,6 +108,8 @@ run_setup(Context, Options) ->
 run(Context, #{setup_code := Code}) -> py:exec(Context, Code);
 run(_Context, #{}) -> ok.
 
+set_factory(_Context, #{app_module := none}) ->
+    ok;
 set_factory(Context, #{app_module := Module} = Options) ->
     Args = [name(Module), name(maps:get(app_callable, Options, app))],
     case py:call(Context, 'erlang.reactor', '_set_factory', Args) of

@@ -92,17 +92,23 @@ start_python() ->
 
 %% What the settings ask for is there.
 has_parts(EventLoop, OwnPools, Timeout) ->
-    ok = has_event_loop(EventLoop, Timeout),
-    has_pools(OwnPools, Timeout).
+    case has_event_loop(EventLoop, Timeout) of
+        ok -> has_pools(OwnPools, Timeout);
+        {error, _} = Error -> await_end(), Error
+    end.
 
 %% In the main interpreter: it does not load into those with a GIL of their own, where
 %% asyncio's loops are.
 has_event_loop(asyncio, _Timeout) ->
     ok;
 has_event_loop(uvloop, Timeout) ->
-    {ok, Context} = py_nif:context_new(worker),
-    ok = has(Context, <<"__import__('uvloop') and None">>, {event_loop, uvloop}, Timeout),
-    py_nif:context_destroy(Context).
+    case py_nif:context_new(worker) of
+        {ok, Context} ->
+            ok = has(Context, <<"__import__('uvloop') and None">>, {event_loop, uvloop}, Timeout),
+            py_nif:context_destroy(Context);
+        {error, _} = Error ->
+            Error
+    end.
 
 has_pools(0, _Timeout) ->
     ok;

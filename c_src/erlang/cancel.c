@@ -425,8 +425,9 @@ raise_gil(executor *ex, job *j)
 {
     stream_waker *loop = NULL;
     pthread_mutex_lock(&ex->lock);
-    if (wants_exception_locked(j)) {
-        PyThreadState_SetAsyncExc(j->on->ident, j->on->ex->in->module->cancelled);
+    /* 0: the thread has no state yet; later looks ask again. */
+    if (wants_exception_locked(j) &&
+        PyThreadState_SetAsyncExc(j->on->ident, j->on->ex->in->module->cancelled) > 0) {
         j->cancel = CANCEL_ASYNC;
         loop = j->on->loop != NULL ? stream_waker_share(j->on->loop) : NULL;
     }

@@ -82,7 +82,7 @@ void executor_interrupt(executor *ex, ERL_NIF_TERM reason, ErlNifEnv *caller_env
 void executor_cancel(executor *ex, job *j);
 
 /* Jobs that have not ended, but for those that wait or are on a loop: a hint.  UINT_MAX
- * while its threads cannot enter the interpreter. */
+ * when its threads cannot enter the interpreter. */
 unsigned executor_load(executor *ex);
 
 typedef struct executor_counts {

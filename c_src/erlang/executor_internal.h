@@ -86,7 +86,7 @@ typedef struct task_list {
 struct executor {
     atomic_uint refs;
     bool context;
-    atomic_bool failed;                 /* its newest thread could not enter `in` */
+    atomic_bool failed;                 /* `in` cannot be entered (any more) */
     interpreter *in;                    /* a reference */
     executor *next_known, **known_link; /* lock of the registry */
 

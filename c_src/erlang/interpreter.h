@@ -120,6 +120,8 @@ void interpreter_leave_gil(interpreter *in, PyThreadState *python);
 void interpreter_take_gil(interpreter *in, PyThreadState *python);
 /* A thread of ours waits for the GIL. */
 bool interpreter_gil_is_wanted(interpreter *in);
+/* It can be entered: what failed was memory. */
+bool interpreter_is_ready(interpreter *in);
 /* Borrowed. */
 const char *interpreter_failure(interpreter *in);
 

@@ -71,17 +71,22 @@ interpreter_free_text(char *text)
     }
 }
 
+bool
+interpreter_is_ready(interpreter *in)
+{
+    pthread_mutex_lock(&in->lock);
+    bool ready = in->state == INTERPRETER_READY;
+    pthread_mutex_unlock(&in->lock);
+    return ready;
+}
+
 const char *
 interpreter_failure(interpreter *in)
 {
-    pthread_mutex_lock(&in->lock);
-    const char *failure = in->failure;
-    if (failure == NULL) {
-        failure =
-            in->state == INTERPRETER_READY ? no_memory : "the interpreter has ended";
+    if (in->failure != NULL) {
+        return in->failure;
     }
-    pthread_mutex_unlock(&in->lock);
-    return failure;
+    return interpreter_is_ready(in) ? no_memory : "the interpreter has ended";
 }
 
 /* ---- The GIL ---- */

@@ -359,7 +359,8 @@ enter(worker *w)
     PyThreadState *python;
     while ((python = interpreter_enter(w->ex->in)) == NULL) {
         atomic_store_explicit(&w->wants_gil, false, memory_order_relaxed);
-        atomic_store_explicit(&w->ex->failed, true, memory_order_relaxed);
+        atomic_store_explicit(&w->ex->failed, !interpreter_is_ready(w->ex->in),
+                              memory_order_relaxed);
         if (j != NULL) {
             answer_failure(w, j);
             finish_job(w, j);

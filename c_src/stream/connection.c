@@ -133,7 +133,7 @@ end_lingering(int fd)
 void
 connection_close_descriptor(connection *c)
 {
-    if (c->is_socket) {
+    if (c->is_socket && c->served) {
         end_lingering(c->fd);
     }
     close(c->fd);

@@ -120,7 +120,7 @@ reactor_add(reactor *r, connection *c)
     } else if (r->active >= r->max) {
         result = REACTOR_FULL;
     } else {
-        c->open = true;
+        c->open = c->served = true;
         c->prev = NULL;
         c->next = r->first;
         if (c->next != NULL) {

@@ -38,8 +38,8 @@
 
 #define REACTOR_BLOCK_BYTES ((size_t)1 << 20)
 /* A read is offered so much, at least: the largest datagram of UDP fits, and of Unix
- * sockets that of Linux's default buffers. */
-#define REACTOR_LEAST_BYTES ((size_t)1 << 18)
+ * sockets that of Linux's default buffers.  The address is kept beside it. */
+#define REACTOR_LEAST_BYTES (((size_t)1 << 18) + sizeof(struct sockaddr_storage))
 #define REACTOR_BATCH       128
 
 typedef struct reactor reactor;
@@ -63,8 +63,9 @@ struct connection {
     reactor *home; /* a reference, once it has been added */
     int fd;
     bool reads, writes, is_socket, datagrams;
-    void *user; /* the serving thread's: what it keeps for this connection */
-    void *info; /* the host's: what it was told of the connection, until it is taken */
+    bool served; /* it was REACTOR_ADDED: before, the options are the caller's */
+    void *user;  /* the serving thread's: what it keeps for this connection */
+    void *info;  /* the host's: what it was told of the connection, until it is taken */
 
     atomic_uint use; /* a system call is under way; doomed */
 

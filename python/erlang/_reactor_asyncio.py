@@ -145,9 +145,12 @@ class _Transport(asyncio.BaseTransport):
     def close(self):
         if self._elsewhere():
             self._asked_to_close = True
-            self._later(self.close)
-            return
-        self._run_calls()
+            self._later(self._close)
+        else:
+            self._run_calls()
+            self._close()
+
+    def _close(self):
         if not self._closing:
             self._stop_reading()
             if not self._buffer:

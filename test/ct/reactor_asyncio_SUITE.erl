@@ -21,7 +21,7 @@ suite() ->
 all() ->
     [tcp, unix, pipe_to_read, pipe_to_write, udp, connected_udp, unix_datagrams,
      accepted_by_erlang, extra_info, nothing_is_left, does_not_fit, needs_a_loop, reactor_ends,
-     other_threads_write, other_threads_pause, limits_by_another_thread,
+     other_threads_write, other_threads_close, other_threads_pause, limits_by_another_thread,
      paused_by_another_connection, aborted_by_another_connection,
      addresses_of_datagrams, datagrams_by_another_thread, pipe_one_way].
 
@@ -165,6 +165,18 @@ other_threads_write(_Config) ->
     {ok, [<<"Cannot call write() after write_eof()">>, false, true]} = erlpy_ct:result(Writing),
     {ok, true} = py:call(ct_asyncio_reactor, in_order, [{bytes, Data}, Threads, Count]),
     <<"NoneType">> = told(lost),
+    stop(Reactor).
+
+other_threads_close(_Config) ->
+    Reactor = start('Echo'),
+    [begin
+         Client = connection(Reactor),
+         ok = echoes(Client, <<"hello">>),
+         {ok, none} = py:call(ct_asyncio_reactor, write_after_close, []),
+         {ok, <<"before">>} = gen_tcp:recv(Client, 6, ?WITHIN),
+         ok = closed(Client),
+         <<"NoneType">> = told(lost)
+     end || _ <- lists:seq(1, 20)],
     stop(Reactor).
 
 other_threads_pause(_Config) ->

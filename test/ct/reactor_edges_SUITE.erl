@@ -6,7 +6,7 @@
 -compile([export_all, nowarn_export_all]).
 
 -import(erlpy_ct, [told/1, nothing_told/1, badarg/4, eventually/1]).
--import(erlpy_reactors, [start/1, stop/1, connection/1, pair/1, hand/3, echoes/2, closed/1]).
+-import(erlpy_reactors, [start/1, start/2, stop/1, connection/1, pair/1, hand/3, echoes/2, closed/1]).
 
 -define(PY, ct_reactor_edges).
 -define(WITHIN, 10000).
@@ -163,7 +163,16 @@ lingering_sockets(_Config) ->
     true = Took < 15000,
     {ok, _} = gen_tcp:recv(Client, 1000000, ?WITHIN),
     ok = closed(Client),
-    stop(Reactor).
+    stop(Reactor),
+    %% One that is refused stays as it was.
+    Full = start('Echo', #{max_connections => 1}),
+    _ = connection(Full),
+    {_, Refused} = pair([{linger, {true, 1}}]),
+    {ok, Fd} = inet:getfd(Refused),
+    {error, too_many_connections} = py_reactor_context:handoff(Full, Fd, #{}),
+    {ok, [{linger, {true, 1}}]} = inet:getopts(Refused, [linger]),
+    ok = gen_tcp:close(Refused),
+    stop(Full).
 
 %% ---- Erlang ----------------------------------------------------------------------------
 

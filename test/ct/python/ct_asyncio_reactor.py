@@ -146,6 +146,13 @@ class Pipe(asyncio.Protocol):
 # ---- Other threads ---------------------------------------------------------------------
 
 
+def write_after_close():
+    """By another thread than that of the reactor, which has seen none of it yet."""
+    latest.write(b"before")
+    latest.close()
+    latest.write(b", and after")
+
+
 def write_by_threads(threads, count):
     """Each writes its number and the message's; then the connection is closed."""
     transport, errors = latest, []
