@@ -55,12 +55,17 @@ abstract_addresses(_Config) ->
      end || Own <- [<<>>, <<0, "erlpy", 0, 255>>, binary:copy(<<0>>, 108)]],
     stop(Reactor).
 
-%% Nobody gets what is not for him, and an error ends nothing.
-datagrams_of_other_threads(_Config) ->
-    Reactor = edges('LaterDatagrams'),
+%% Of a connected pair of sockets of datagrams.
+other_end(Reactor) ->
     {ok, [Served, Other]} = py:call(?PY, unix_pair, []),
     ok = py_reactor_context:handoff(Reactor, Served, #{}),
     {ok, none} = py:call(os, close, [Served]),
+    Other.
+
+%% Nobody gets what is not for him, and an error ends nothing.
+datagrams_of_other_threads(_Config) ->
+    Reactor = edges('LaterDatagrams'),
+    Other = other_end(Reactor),
     [begin
          {ok, none} = py:call(?PY, send, [Other, {bytes, <<"connected">>}]),
          {ok, <<"CONNECTED">>} = py:call(?PY, receive_one, [Other]),
@@ -86,9 +91,7 @@ datagrams_of_other_threads(_Config) ->
 %% Each is whole, wherever in the memory of a batch there is room for it.
 datagrams_beside_much(_Config) ->
     Reactor = edges('Sizes'),
-    {ok, [Served, Other]} = py:call(?PY, unix_pair, []),
-    ok = py_reactor_context:handoff(Reactor, Served, #{}),
-    {ok, none} = py:call(os, close, [Served]),
+    Other = other_end(Reactor),
     [begin
          {ok, none} = py:call(?PY, send, [Other, {bytes, binary:copy(<<N>>, 150000)}]),
          {150000, N} = told(size)
